@@ -93,6 +93,10 @@ class ReplicatedState:
         session += self._paused_ms
         return session if machine is None else min(session, machine)
 
+    def newest_check(self) -> tuple[int, int] | None:
+        """(index, own hash) of the newest CHECK that was applied here; None before the first."""
+        return next(reversed(self.checks.items()), None)
+
     def skip(self, index: int) -> None:
         """An entry of raft's own (no-op, configuration) took a place in the log."""
         self.index = index

@@ -4,12 +4,11 @@
 kind               fields after the four of the front
 =================  ===========================================================================================
 ANNOUNCE           view: [name, id, initial_size, incarnation, initial configuration, [[name, id], ...] whom it sees]
-RAFT               clock_ms, check: [index, hash] or nil, messages: [[type, field, ...], ...]
-PROPOSE            request, [sealed envelope, ...]
-PROPOSED           request, [[term, index] or refusal (a string), ...]
+RAFT               clock_ms, machine version, check: [index, hash] or nil, messages: [[type, field, ...], ...]
+PROPOSE            [sealed envelope, ...]
+PROPOSED           [[request, term, index] or [request, refusal], ...]
 SNAPSHOT_CHUNK     snapshot: [index, term, configuration, configuration index, size], offset, bytes
 SNAPSHOT_PROGRESS  snapshot index, offset held, problem or nil
-MACHINE_VERSION    highest version of the state machine that the sender can apply
 =================  ===========================================================================================
 
 Sender and receiver are member ids. A frame of another incarnation, or for another id, is dropped by its receiver (only
@@ -38,17 +37,15 @@ class FrameKind(IntEnum):
     PROPOSED = 4
     SNAPSHOT_CHUNK = 5
     SNAPSHOT_PROGRESS = 6
-    MACHINE_VERSION = 7
 
 
 FIELDS = {
     FrameKind.ANNOUNCE: (list,),
-    FrameKind.RAFT: (int, (list, type(None)), list),
-    FrameKind.PROPOSE: (int, list),
-    FrameKind.PROPOSED: (int, list),
+    FrameKind.RAFT: (int, int, (list, type(None)), list),
+    FrameKind.PROPOSE: (list,),
+    FrameKind.PROPOSED: (list,),
     FrameKind.SNAPSHOT_CHUNK: (list, int, bytes),
     FrameKind.SNAPSHOT_PROGRESS: (int, int, (str, type(None))),
-    FrameKind.MACHINE_VERSION: (int,),
 }
 
 

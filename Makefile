@@ -1,0 +1,45 @@
+# Everything a user or an engineer runs. The environment is made by the first target that needs it.
+
+PYTHON ?= python3
+VENV ?= .venv
+RECORDED_FLOW ?= ../shared/data
+LOCAL_CLUSTER ?= ../shared/cluster/cluster
+
+BIN := $(VENV)/bin
+export RECORDED_FLOW LOCAL_CLUSTER
+
+.PHONY: demo test check format bench build clean
+
+## Three durable nodes, two traders, one observer; then the leader is killed.
+demo: build
+	$(BIN)/orderbook demo
+
+## All tests that this machine can run; what is skipped is listed with its reason.
+test: build
+	$(BIN)/pytest -n auto tests
+
+## Formatting, lint and types.
+check: $(VENV)/installed
+	$(BIN)/ruff format --check node operator tests hatch_build.py
+	$(BIN)/ruff check node operator tests hatch_build.py
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff format node operator tests hatch_build.py
+	$(BIN)/ruff check --fix node operator tests hatch_build.py
+
+bench: build
+	$(BIN)/orderbook bench
+
+## The matching engine compiled in place, where there is a C compiler; the same source runs without.
+build: $(VENV)/installed
+	$(BIN)/python hatch_build.py
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,493 @@
+"""One member of a group: it drives raft, storage, the channel to its peers and the replicated state.
+
+All of it runs on the loop, in turns. A turn takes what arrived (frames, requests, ticks, reports of the disk), and ends
+in one ``_pump``, which hands raft's work on: entries and hard state to the log, messages to the channel, committed
+entries to the state. Requests that arrive in the same turn become one append. Whoever waits is answered by callbacks;
+``group.Group`` puts futures around them.
+
+The duties that ``raft.node`` lays on its caller are fulfilled here: reports come when the log says that a write is
+durable; messages leave at once, since raft itself holds back those that depend on a write.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+from orderbook.groups.duties import LeaderDuties
+from orderbook.groups.errors import GroupError, Unavailable
+from orderbook.groups.options import ReplicaOptions
+from orderbook.groups.proposals import Done, Pending, Proposals
+from orderbook.groups.reads import ReadDone, Reads
+from orderbook.groups.replicated import Applied, ReplicatedState
+from orderbook.groups.reports import Reports
+from orderbook.groups.snapshots import Snapshots
+from orderbook.groups.statemachine import StateMachine
+from orderbook.network.channel import Channel
+from orderbook.raft import (
+    Entry,
+    EntryKind,
+    Message,
+    NotLeader,
+    Outgoing,
+    ProposalsPaused,
+    RawNode,
+    Ready,
+    Role,
+    TooManyUncommitted,
+    from_wire,
+    to_wire,
+)
+from orderbook.runtime import Runtime, Timer
+from orderbook.storage import Identity, Store
+from orderbook.wire.envelope import EntryType, Header, MalformedEnvelope, UnknownFormat, check_sealed, seal, stamp
+from orderbook.wire.frames import Frame, FrameKind, pack_frame
+from orderbook.wire.roles import Role as PrincipalRole
+
+
+class Phase(Enum):
+    MEMBER = "member"
+    RESTORING = "restoring"  # a snapshot is being read into the state
+    QUARANTINED = "quarantined"  # its state differs from the majority's
+    HALTED = "halted"  # no majority agrees on the state
+    STOPPED = "stopped"
+
+
+REFUSALS = {
+    NotLeader: "no_leader",
+    ProposalsPaused: "transferring",
+    TooManyUncommitted: "overloaded",
+}
+
+
+class Replica:
+    def __init__(
+        self,
+        runtime: Runtime,
+        store: Store,
+        channel: Channel,
+        machine: StateMachine,
+        options: ReplicaOptions,
+        identity: Identity,
+        node: RawNode,
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self.runtime = runtime
+        self.options = options
+        self.identity = identity
+        self.node = node
+        self.state = ReplicatedState(machine)
+        self.phase = Phase.MEMBER
+        self.on_applied: list[Callable[[Applied], None]] = []
+        self.on_change: list[Callable[[], None]] = []  # phase, leader, role or configuration changed
+        self._store = store
+        self._channel = channel
+        self._on_failure = on_failure
+        self._proposals = Proposals(options.max_pending_bytes)
+        self._proposals.start_at(runtime.random.getrandbits(31) << 32)
+        self._reads = Reads(self.node.read_index)
+        self._reports = Reports(node.id)
+        self._duties = LeaderDuties(self.state, options.check_every)
+        self._snapshots = Snapshots(runtime, store, self)
+        self._names: dict[int, str] = {}
+        self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
+        self._committed: deque[Entry] = deque()
+        self._pump_due = False
+        self._leader = 0
+        self._was_leading = False
+        self._timer: Timer | None = None
+        self._tick_due = 0.0
+        self.frames_dropped = 0
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to tick. The state must have been restored from the newest snapshot (``restore``)."""
+        self._learn_names()
+        self._schedule_tick()
+        self._pump_soon()
+
+    def stop(self) -> None:
+        """Take part no longer. Whoever waits is told; the log stays as it is."""
+        if self.phase is Phase.STOPPED:
+            return
+        self.phase = Phase.STOPPED
+        if self._timer is not None:
+            self._timer.cancel()
+        self._proposals.stop()
+        self._reads.stop("stopped")
+        self._snapshots.stop()
+
+    def restore(self, chunks: Iterator[bytes]) -> Iterator[None]:
+        """Read a snapshot into the state, in slices."""
+        return self.state.restore(chunks)
+
+    @property
+    def id(self) -> int:
+        return self.node.id
+
+    @property
+    def leader(self) -> int:
+        """The member id of the leader that this member knows, 0 for none."""
+        return self.node.leader
+
+    @property
+    def leads(self) -> bool:
+        return self.node.role is Role.LEADER
+
+    def name_of(self, member: int) -> str | None:
+        return self._names.get(member)
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def submit(self, entry_type: EntryType, header: Header, body: bytes, done: Done, timeout: float = 0.0) -> None:
+        """Have an entry agreed on and applied; ``done`` gets the answer of this member's own apply, or an error.
+
+        ``header.origin`` and ``header.request`` are filled in here. Raises ValueError for what no entry holds.
+        """
+        request = self._proposals.next_request()
+        sealed = seal(entry_type, header._replace(origin=self.node.id, request=request), body)
+        deadline = self.runtime.monotonic() + (timeout or self.options.proposal_timeout)
+        pending = Pending(request, sealed, deadline, done)
+        problem = self._cannot_accept()
+        try:
+            if problem is not None:
+                raise Unavailable(problem)
+            self._proposals.add(pending)
+        except Unavailable as error:
+            done(None, error)
+            return
+        self._local.append(pending)
+        self._pump_soon()
+
+    def read(self, done: ReadDone, timeout: float = 0.0) -> None:
+        """Call ``done(None)`` when this member's state holds all that was answered anywhere before this call."""
+        if self.phase is not Phase.MEMBER:
+            done(Unavailable(self.phase.value if self.phase is not Phase.STOPPED else "stopped"))
+            return
+        self._reads.add(self.runtime.monotonic() + (timeout or self.options.proposal_timeout), done)
+        self._pump_soon()
+
+    def _cannot_accept(self) -> str | None:
+        if self.phase is not Phase.MEMBER:
+            return self.phase.value
+        if not self.node.leader:
+            return "no_leader"
+        if self.leads and self._store.health == "full":
+            return "disk_full"
+        return None
+
+    # --- frames -------------------------------------------------------------------------------------------------------
+
+    def on_frame(self, peer: str, frame: Frame) -> None:
+        """A frame of this incarnation for this member. Malformed fields are dropped and counted."""
+        if self.phase in (Phase.QUARANTINED, Phase.STOPPED, Phase.HALTED):
+            return
+        self._names[frame.sender] = peer
+        try:
+            _FRAMES[frame.kind](self, frame)
+        except (ValueError, TypeError) as error:
+            self.frames_dropped += 1
+            raise MalformedPeer(f"{FrameKind(frame.kind).name} of {peer}: {error}") from error
+        self._pump_soon()
+
+    def _on_raft(self, frame: Frame) -> None:
+        clock_ms, version, check, messages = frame.fields[:4]
+        parsed: list[Message] = [from_wire(message) for message in messages]
+        checked = (int(check[0]), int(check[1])) if check is not None else None
+        now = self.runtime.monotonic()
+        self._reports.heard(frame.sender, clock_ms, now, version, self.state.now_ms, checked)
+        for message in parsed:
+            self.node.step(frame.sender, message)
+
+    def _on_propose(self, frame: Frame) -> None:
+        (sealed,) = frame.fields[:1]
+        try:
+            requests = [check_sealed(one).header.request for one in sealed]
+        except (MalformedEnvelope, UnknownFormat) as error:
+            raise ValueError(str(error)) from error
+        placed = self._propose(sealed)
+        if isinstance(placed, str):
+            answers: list[list[Any]] = [[request, placed] for request in requests]
+        else:
+            answers = [[request, *place] for request, place in zip(requests, placed, strict=True)]
+        self._send(frame.sender, FrameKind.PROPOSED, answers)
+
+    def _on_proposed(self, frame: Frame) -> None:
+        for request, *place in frame.fields[0]:
+            if len(place) == 2:
+                self._proposals.placed(request, int(place[0]), int(place[1]))
+            else:
+                reason = place[0] if place[0] in Unavailable.REASONS else "no_leader"
+                self._proposals.refused(request, Unavailable(reason))
+
+    def _on_chunk(self, frame: Frame) -> None:
+        self._snapshots.on_chunk(frame.sender, *frame.fields[:3])
+
+    def _on_progress(self, frame: Frame) -> None:
+        self._snapshots.on_progress(frame.sender, *frame.fields[:3])
+
+    def send(self, to: int, kind: FrameKind, *fields: Any) -> None:
+        self._send(to, kind, *fields)
+
+    def _send(self, to: int, kind: FrameKind, *fields: Any) -> None:
+        name = self._names.get(to)
+        if name is not None:
+            self._channel.send(name, pack_frame(kind, self.identity.incarnation, self.node.id, to, *fields))
+
+    # --- the turn -----------------------------------------------------------------------------------------------------
+
+    def _pump_soon(self) -> None:
+        if not self._pump_due:
+            self._pump_due = True
+            self.runtime.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self.phase in (Phase.STOPPED, Phase.QUARANTINED, Phase.HALTED):
+            return
+        try:
+            self._hand_over_requests()
+            self._reads.start_round()
+            while self.node.has_ready():
+                self._handle(self.node.ready())
+            self._apply_some()
+            self._notice_changes()
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def fail(self, error: BaseException) -> None:
+        """An unexpected error: this member stops before anything else is answered, and its process ends."""
+        self.stop()
+        self._on_failure(error)
+
+    def _handle(self, ready: Ready) -> None:
+        if ready.hard_state is not None or ready.entries:
+            self._write(ready)
+        if ready.messages:
+            self._send_messages(ready.messages)
+        if ready.committed:
+            self._committed.extend(ready.committed)
+        for read in ready.read_states:
+            self._reads.confirmed(read.context, read.index, self.state.index)
+        for context in ready.reads_failed:
+            self._reads.failed(context)
+        for wanted in ready.snapshots_to_send:
+            self._snapshots.send_to(wanted.to, wanted.min_index)
+        if ready.snapshot is not None:
+            self._snapshots.install(ready.snapshot)
+
+    def _write(self, ready: Ready) -> None:
+        hard_state, entries, node = ready.hard_state, ready.entries, self.node
+
+        def durable() -> None:
+            if hard_state is not None:
+                node.persisted_hard_state(hard_state)
+            if entries:
+                node.persisted(entries[-1].index, entries[-1].term)
+            self._pump_soon()
+
+        self._store.write(hard_state, entries, durable)
+
+    def _send_messages(self, messages: tuple[Outgoing, ...]) -> None:
+        by_peer: dict[int, list[tuple[Any, ...]]] = {}
+        for to, message in messages:
+            by_peer.setdefault(to, []).append(to_wire(message))
+        clock = self.runtime.wall_ms()
+        check = self.state.newest_check()
+        version = self.state.machine.version
+        for to, packed in by_peer.items():
+            self._send(to, FrameKind.RAFT, clock, version, check, packed)
+
+    # --- proposals ----------------------------------------------------------------------------------------------------
+
+    def _hand_over_requests(self) -> None:
+        """To the leader, all that came in this turn in one piece; to nobody if there is none."""
+        if not self._local:
+            return
+        waiting, self._local = self._local, []
+        leader = self.node.leader
+        if leader == self.node.id:
+            placed = self._propose([pending.sealed for pending in waiting])
+            for number, pending in enumerate(waiting):
+                if isinstance(placed, str):
+                    self._proposals.refused(pending.request, Unavailable(placed))
+                else:
+                    pending.leader = leader
+                    self._proposals.placed(pending.request, *placed[number])
+        elif leader and leader in self._names:
+            for pending in waiting:
+                pending.leader = leader
+            self._send(leader, FrameKind.PROPOSE, [pending.sealed for pending in waiting])
+        else:
+            for pending in waiting:
+                self._proposals.refused(pending.request, Unavailable("no_leader"))
+
+    def _propose(self, sealed: list[bytes]) -> list[tuple[int, int]] | str:
+        """Stamp and append, as the leader: where each stands as (term, index), or why not (a reason of Unavailable)."""
+        if self._store.health == "full":
+            return "disk_full"
+        stamp_ms = self._stamp()
+        try:
+            term, first = self.node.propose([stamp(one, stamp_ms) for one in sealed])
+        except (NotLeader, ProposalsPaused, TooManyUncommitted) as error:
+            return REFUSALS[type(error)]
+        return [(term, first + number) for number in range(len(sealed))]
+
+    def _stamp(self) -> int:
+        voters = [member.id for member in self.node.configuration.voters]
+        return self._reports.stamp(self.runtime.wall_ms(), self.runtime.monotonic(), voters, self.options.clock_lead_ms)
+
+    def _do_duties(self) -> None:
+        if not (self.leads and self.node.has_committed_in_term):
+            return
+        if self.node.term != self._duties.term:
+            self._reports.forget()
+            self._duties.begin(self.node.term)
+        configuration = self.node.configuration
+        voters = [member.id for member in configuration.voters]
+        members = [*voters, *(member.id for member in configuration.learners)]
+        state = self.state
+        version = self._reports.supported_version(
+            members, state.machine.version, state.now_ms, state.settings.version_soak_ms
+        )
+        for duty in self._duties.due(self._stamp(), self._reports.verdict(voters), version):
+            header = Header(0, 0, 0, 0, duty.commands, 0, "", PrincipalRole.ADMIN)
+            if isinstance(self._propose([seal(duty.type, header, duty.body)]), str):
+                self._duties.retry()
+        self._pump_soon()
+
+    # --- apply --------------------------------------------------------------------------------------------------------
+
+    def _apply_some(self) -> None:
+        """Apply committed entries for one slice; the rest in the next turn, after what arrived meanwhile."""
+        committed = self._committed
+        if not committed or self.phase is not Phase.MEMBER:
+            return
+        until = self.runtime.monotonic() + self.options.apply_slice
+        while committed:
+            self._apply(committed.popleft())
+            if self.phase is not Phase.MEMBER:
+                return
+            if committed and self.runtime.monotonic() > until:
+                self._pump_soon()
+                break
+        self.node.applied(self.state.index)
+        self._reads.applied(self.state.index)
+        self._snapshots.consider()
+
+    def _apply(self, entry: Entry) -> None:
+        if entry.kind == EntryKind.CONFIGURATION or not entry.payload:
+            self.state.skip(entry.index)
+            self._learn_names()
+            self._proposals.committed(entry.index, entry.term)
+            return
+        applied = self.state.apply(entry.index, entry.term, entry.payload)
+        self._proposals.committed(entry.index, entry.term)
+        for listener in self.on_applied:
+            listener(applied)
+        if applied.origin == self.node.id:
+            self._proposals.applied(applied)
+        self._snapshots.grew(len(entry.payload))
+        if applied.type >= EntryType.TICK or applied.origin == 0:
+            self._after_own(applied)
+
+    def _after_own(self, applied: Applied) -> None:
+        self._duties.applied(applied.type)
+        if applied.type == EntryType.CHECK:
+            self._reports.check(self.node.id, applied.log_index, self.state.checks[applied.log_index])
+        elif applied.type == EntryType.VERDICT and self.state.verdict is not None:
+            index, hash = self.state.verdict
+            self._reports.judged(index)
+            own = self.state.checks.get(index)
+            if hash is None:
+                self._withdraw(Phase.HALTED)
+            elif own is not None and own != hash:
+                self._withdraw(Phase.QUARANTINED)
+
+    def _withdraw(self, phase: Phase) -> None:
+        """This member's state can't be trusted: no answers, no votes, no snapshots from it any more."""
+        self.phase = phase
+        if self.leads:
+            self.node.step_down()
+        self._committed.clear()
+        self._proposals.stop()
+        self._reads.stop(phase.value)
+        self._snapshots.stop()
+        self._changed()
+
+    def restored(self, state: ReplicatedState) -> None:
+        """A snapshot from the leader took the place of the state."""
+        self.state = state
+        self._duties = LeaderDuties(state, self.options.check_every)
+        self._committed.clear()
+        self._proposals.skipped_to(state.index)
+        self.phase = Phase.MEMBER
+        self._learn_names()
+        self._changed()
+
+    # --- time and changes ---------------------------------------------------------------------------------------------
+
+    def _schedule_tick(self) -> None:
+        self._tick_due = self.runtime.monotonic() + self.options.tick
+        self._timer = self.runtime.call_later(self.options.tick, self._tick)
+
+    def _tick(self) -> None:
+        """After a stall what arrived is stepped before time passes, and missed ticks are not made up for."""
+        if self.phase is Phase.STOPPED:
+            return
+        late = self.runtime.monotonic() - self._tick_due
+        if late > self.options.tick:
+            self._tick_due = self.runtime.monotonic()
+            self._timer = self.runtime.call_later(self.options.tick / 10, self._tick)
+            return
+        self._schedule_tick()
+        if self.phase in (Phase.QUARANTINED, Phase.HALTED):
+            return
+        try:
+            now = self.runtime.monotonic()
+            self.node.tick()
+            self._reads.tick(now)
+            self._proposals.expire(now)
+            self._snapshots.tick()
+            self._do_duties()
+        except Exception as error:
+            self.fail(error)
+            raise
+        self._pump_soon()
+
+    def _notice_changes(self) -> None:
+        leader, leads = self.node.leader, self.leads
+        if leader == self._leader and leads == self._was_leading:
+            return
+        if leader != self._leader:
+            self._proposals.leader_changed(leader)
+        if self._was_leading and not leads:
+            self._snapshots.stop_sending()
+        self._leader, self._was_leading = leader, leads
+        self._changed()
+
+    def _changed(self) -> None:
+        for listener in self.on_change:
+            listener()
+
+    def _learn_names(self) -> None:
+        configuration = self.node.configuration
+        for member in (*configuration.voters, *configuration.outgoing, *configuration.learners):
+            self._names[member.id] = member.name
+
+
+class MalformedPeer(GroupError):
+    """A proven peer sent fields that mean nothing: the message names frame, peer and field."""
+
+
+_FRAMES: dict[int, Callable[[Replica, Frame], None]] = {
+    FrameKind.RAFT: Replica._on_raft,
+    FrameKind.PROPOSE: Replica._on_propose,
+    FrameKind.PROPOSED: Replica._on_proposed,
+    FrameKind.SNAPSHOT_CHUNK: Replica._on_chunk,
+    FrameKind.SNAPSHOT_PROGRESS: Replica._on_progress,
+}
