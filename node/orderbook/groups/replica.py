@@ -12,7 +12,7 @@ durable; messages leave at once, since raft itself holds back those that depend 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -24,9 +24,9 @@ from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.reports import Reports
 from orderbook.groups.snapshots import Snapshots
-from orderbook.groups.statemachine import StateMachine
 from orderbook.network.channel import Channel
 from orderbook.raft import (
+    Configuration,
     Entry,
     EntryKind,
     Message,
@@ -36,7 +36,9 @@ from orderbook.raft import (
     RawNode,
     Ready,
     Role,
+    SnapshotMeta,
     TooManyUncommitted,
+    decode_configuration,
     from_wire,
     to_wire,
 )
@@ -68,17 +70,18 @@ class Replica:
         runtime: Runtime,
         store: Store,
         channel: Channel,
-        machine: StateMachine,
+        state: ReplicatedState,
         options: ReplicaOptions,
         identity: Identity,
         node: RawNode,
+        applied_configuration: tuple[Configuration, int],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.runtime = runtime
         self.options = options
         self.identity = identity
         self.node = node
-        self.state = ReplicatedState(machine)
+        self.state = state
         self.phase = Phase.MEMBER
         self.on_applied: list[Callable[[Applied], None]] = []
         self.on_change: list[Callable[[], None]] = []  # phase, leader, role or configuration changed
@@ -94,6 +97,7 @@ class Replica:
         self._names: dict[int, str] = {}
         self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
         self._committed: deque[Entry] = deque()
+        self.applied_configuration = applied_configuration  # in force at the last applied entry, and its index
         self._pump_due = False
         self._leader = 0
         self._was_leading = False
@@ -104,10 +108,10 @@ class Replica:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to tick. The state must have been restored from the newest snapshot (``restore``)."""
+        """Begin to tick. The state was restored from the newest snapshot, or is empty."""
         self._learn_names()
         self._schedule_tick()
-        self._pump_soon()
+        self.wake()
 
     def stop(self) -> None:
         """Take part no longer. Whoever waits is told; the log stays as it is."""
@@ -119,10 +123,6 @@ class Replica:
         self._proposals.stop()
         self._reads.stop("stopped")
         self._snapshots.stop()
-
-    def restore(self, chunks: Iterator[bytes]) -> Iterator[None]:
-        """Read a snapshot into the state, in slices."""
-        return self.state.restore(chunks)
 
     @property
     def id(self) -> int:
@@ -160,7 +160,7 @@ class Replica:
             done(None, error)
             return
         self._local.append(pending)
-        self._pump_soon()
+        self.wake()
 
     def read(self, done: ReadDone, timeout: float = 0.0) -> None:
         """Call ``done(None)`` when this member's state holds all that was answered anywhere before this call."""
@@ -168,7 +168,7 @@ class Replica:
             done(Unavailable(self.phase.value if self.phase is not Phase.STOPPED else "stopped"))
             return
         self._reads.add(self.runtime.monotonic() + (timeout or self.options.proposal_timeout), done)
-        self._pump_soon()
+        self.wake()
 
     def _cannot_accept(self) -> str | None:
         if self.phase is not Phase.MEMBER:
@@ -191,7 +191,7 @@ class Replica:
         except (ValueError, TypeError) as error:
             self.frames_dropped += 1
             raise MalformedPeer(f"{FrameKind(frame.kind).name} of {peer}: {error}") from error
-        self._pump_soon()
+        self.wake()
 
     def _on_raft(self, frame: Frame) -> None:
         clock_ms, version, check, messages = frame.fields[:4]
@@ -213,7 +213,7 @@ class Replica:
             answers: list[list[Any]] = [[request, placed] for request in requests]
         else:
             answers = [[request, *place] for request, place in zip(requests, placed, strict=True)]
-        self._send(frame.sender, FrameKind.PROPOSED, answers)
+        self.send(frame.sender, FrameKind.PROPOSED, answers)
 
     def _on_proposed(self, frame: Frame) -> None:
         for request, *place in frame.fields[0]:
@@ -230,16 +230,13 @@ class Replica:
         self._snapshots.on_progress(frame.sender, *frame.fields[:3])
 
     def send(self, to: int, kind: FrameKind, *fields: Any) -> None:
-        self._send(to, kind, *fields)
-
-    def _send(self, to: int, kind: FrameKind, *fields: Any) -> None:
         name = self._names.get(to)
         if name is not None:
             self._channel.send(name, pack_frame(kind, self.identity.incarnation, self.node.id, to, *fields))
 
     # --- the turn -----------------------------------------------------------------------------------------------------
 
-    def _pump_soon(self) -> None:
+    def wake(self) -> None:
         if not self._pump_due:
             self._pump_due = True
             self.runtime.call_soon(self._pump)
@@ -288,7 +285,7 @@ class Replica:
                 node.persisted_hard_state(hard_state)
             if entries:
                 node.persisted(entries[-1].index, entries[-1].term)
-            self._pump_soon()
+            self.wake()
 
         self._store.write(hard_state, entries, durable)
 
@@ -300,7 +297,7 @@ class Replica:
         check = self.state.newest_check()
         version = self.state.machine.version
         for to, packed in by_peer.items():
-            self._send(to, FrameKind.RAFT, clock, version, check, packed)
+            self.send(to, FrameKind.RAFT, clock, version, check, packed)
 
     # --- proposals ----------------------------------------------------------------------------------------------------
 
@@ -321,7 +318,7 @@ class Replica:
         elif leader and leader in self._names:
             for pending in waiting:
                 pending.leader = leader
-            self._send(leader, FrameKind.PROPOSE, [pending.sealed for pending in waiting])
+            self.send(leader, FrameKind.PROPOSE, [pending.sealed for pending in waiting])
         else:
             for pending in waiting:
                 self._proposals.refused(pending.request, Unavailable("no_leader"))
@@ -358,7 +355,7 @@ class Replica:
             header = Header(0, 0, 0, 0, duty.commands, 0, "", PrincipalRole.ADMIN)
             if isinstance(self._propose([seal(duty.type, header, duty.body)]), str):
                 self._duties.retry()
-        self._pump_soon()
+        self.wake()
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -373,7 +370,7 @@ class Replica:
             if self.phase is not Phase.MEMBER:
                 return
             if committed and self.runtime.monotonic() > until:
-                self._pump_soon()
+                self.wake()
                 break
         self.node.applied(self.state.index)
         self._reads.applied(self.state.index)
@@ -382,6 +379,8 @@ class Replica:
     def _apply(self, entry: Entry) -> None:
         if entry.kind == EntryKind.CONFIGURATION or not entry.payload:
             self.state.skip(entry.index)
+            if entry.kind == EntryKind.CONFIGURATION:
+                self.applied_configuration = (decode_configuration(entry.payload), entry.index)
             self._learn_names()
             self._proposals.committed(entry.index, entry.term)
             return
@@ -419,11 +418,18 @@ class Replica:
         self._snapshots.stop()
         self._changed()
 
-    def restored(self, state: ReplicatedState) -> None:
-        """A snapshot from the leader took the place of the state."""
-        self.state = state
-        self._duties = LeaderDuties(state, self.options.check_every)
+    def begin_restoring(self) -> None:
+        """A snapshot from the leader is about to take the place of the state."""
+        self.phase = Phase.RESTORING
         self._committed.clear()
+        self._reads.stop("restoring")
+        self._changed()
+
+    def restored(self, state: ReplicatedState, meta: SnapshotMeta) -> None:
+        """It did: go on from there."""
+        self.state = state
+        self.applied_configuration = (meta.configuration, meta.configuration_index)
+        self._duties = LeaderDuties(state, self.options.check_every)
         self._proposals.skipped_to(state.index)
         self.phase = Phase.MEMBER
         self._learn_names()
@@ -457,7 +463,7 @@ class Replica:
         except Exception as error:
             self.fail(error)
             raise
-        self._pump_soon()
+        self.wake()
 
     def _notice_changes(self) -> None:
         leader, leads = self.node.leader, self.leads

@@ -11,7 +11,7 @@ batch, or -1 for what no command of the batch asked for (an order that expired).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import msgpack
 
@@ -46,6 +46,10 @@ class StateMachine(Protocol):
     def state_hash(self) -> int:
         """A hash of the whole state, 0 .. 2^63-1, equal on members with equal state. 0: divergence is not checked."""
         return 0
+
+    def fresh(self) -> Self:
+        """Another machine of this kind with nothing in it: a snapshot is restored into it beside this one."""
+        return type(self)()
 
     def encode(self, commands: Sequence[Any]) -> bytes:
         """The body of a batch of commands, as ``apply`` reads it."""
