@@ -319,6 +319,11 @@ class Group:
         replica.read(done, timeout)
         await future
 
+    @property
+    def machine(self) -> StateMachine:
+        """The state machine as it is now; another object after a snapshot was installed."""
+        return self.replica.state.machine if self.replica is not None else self.setup.machine
+
     def _member(self) -> Replica:
         if self.replica is None:
             reason = self._joining.waits_for if self._joining is not None else "the group is being opened"

@@ -76,6 +76,10 @@ class StateMachine(Protocol):
         """Session ``context.session`` of ``context.principal`` ended; ``cancel`` as it asked for when it was opened."""
         return []
 
+    def visible(self, events: Sequence[Event], start: int, principal: str, role: int) -> list[Event | None]:
+        """``events[start:]`` as the principal that asked may see them; None in the place of one that it may not."""
+        return [event if event[1] >= 0 else None for event in events[start:]]
+
     def query(self, query: Any) -> Any:
         """Answer from the present state; changes nothing. Raises ValueError for a query that it does not know."""
         ...

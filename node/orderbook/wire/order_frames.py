@@ -13,7 +13,7 @@ Replies, node to client: ``[kind, request, ...]``; each request gets exactly one
 
 ===========  ===================================================================================
 OPENED       session, timeout_ms (as granted)
-ANSWER       log index, sequence number of the first event, [event, ...]
+ANSWER       log index, ordinal of the first event in it, [event, or nil for one that is not the client's, ...]
 DONE         (nothing more)
 REFUSED      outcome, detail
 UNAVAILABLE  reason

@@ -1,0 +1,190 @@
+"""The client's side of the order stream: a ``SessionTransport`` over one WebSocket at a time, to any of some nodes.
+
+When the connection breaks, every request without a reply ends Uncertain and the next node is tried, with backoff; the
+``SessionClient`` above sends again what needs it. Nothing here retries a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
+from orderbook.groups.session_client import Answered
+from orderbook.groups.sessions import Outcome
+from orderbook.runtime import Runtime, Task
+from orderbook.wire.order_frames import SUBPROTOCOL, ReplyKind, RequestKind, pack, unpack_reply
+
+RECONNECT_FIRST_SECONDS = 0.02
+RECONNECT_MOST_SECONDS = 1.0
+REPLY_TIMEOUT_SECONDS = 15.0
+
+
+class BatchAnswer(NamedTuple):
+    """The events of a batch: ``events[n]`` has the sequence (log_index, first_ordinal + n); None is another's event."""
+
+    log_index: int
+    first_ordinal: int
+    events: list[list[Any] | None]
+
+
+class OrderStream:
+    """Connects by itself; ``on_connected`` is called at each connection. Requests meanwhile are Unavailable."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        http: aiohttp.ClientSession,
+        addresses: Sequence[str],
+        token: str | None = None,
+        tls: ssl.SSLContext | bool = True,
+    ) -> None:
+        if not addresses:
+            raise ValueError("an order stream needs at least one address of a node")
+        self.connections = 0  # statistics
+        self.address = ""  # of the node that it is connected to
+        self.on_connected: Callable[[], None] = lambda: None
+        self._runtime = runtime
+        self._http = http
+        self._addresses = list(addresses)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._tls = tls
+        self._next_request = 1
+        self._waiting: dict[int, Answered] = {}
+        self._deadlines: deque[tuple[float, int]] = deque()
+        self._queue: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._online = False
+        self._task: Task = runtime.spawn(self._run(), "order stream")
+
+    async def close(self) -> None:
+        self._task.cancel()
+        self._lose("the client closed the stream")
+
+    # --- SessionTransport ---------------------------------------------------------------------------------------------
+
+    def open_session(
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+    ) -> None:
+        def opened(answer: Any, error: GroupError | None) -> None:
+            done(answer if error is None else 0, error)
+
+        self._request(RequestKind.OPEN, opened, timeout_ms, cancel_on_close)
+
+    def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Answered) -> None:
+        self._request(RequestKind.BATCH, done, session, first, commands, acked, body)
+
+    def keep_alive(self, session: int, acked: int, done: Answered) -> None:
+        self._request(RequestKind.KEEP_ALIVE, done, session, acked)
+
+    def close_session(self, session: int, done: Answered) -> None:
+        self._request(RequestKind.CLOSE, done, session)
+
+    def _request(self, kind: RequestKind, done: Answered, *fields: Any) -> None:
+        if not self._online:
+            done(None, Unavailable("not_online"))
+            return
+        number = self._next_request
+        self._next_request += 1
+        self._waiting[number] = done
+        self._deadlines.append((self._runtime.monotonic() + REPLY_TIMEOUT_SECONDS, number))
+        self._queue.append(pack(kind, number, *fields))
+        self._wake.set()
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        backoff = RECONNECT_FIRST_SECONDS
+        turn = 0
+        while True:
+            address = self._addresses[turn % len(self._addresses)]
+            turn += 1
+            try:
+                async with self._http.ws_connect(
+                    f"{address}/v1/streams/orders",
+                    protocols=(SUBPROTOCOL,),
+                    headers=self._headers,
+                    ssl=self._tls,
+                    max_msg_size=64 << 20,
+                    heartbeat=5.0,
+                    compress=0,
+                ) as socket:
+                    backoff = RECONNECT_FIRST_SECONDS
+                    self.address = address
+                    await self._talk(socket)
+            except (aiohttp.ClientError, OSError):
+                pass
+            finally:
+                self._online = False
+                self._lose("the connection to the node broke")
+            await self._pause(backoff * (0.5 + self._runtime.random.random()))
+            backoff = min(backoff * 2, RECONNECT_MOST_SECONDS)
+
+    async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.connections += 1
+        self._queue.clear()
+        self._online = True
+        writing = asyncio.ensure_future(self._write(socket))
+        self.on_connected()
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    self._on_reply(message.data)
+                self._expire()
+        finally:
+            writing.cancel()
+            with suppress(asyncio.CancelledError, ConnectionError, aiohttp.ClientError):
+                await writing
+
+    async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            while self._queue:
+                await socket.send_bytes(self._queue.popleft())
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self._runtime.call_later(seconds, lambda: None if future.done() else future.set_result(None))
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    def _on_reply(self, data: bytes) -> None:
+        kind, number, *fields = unpack_reply(data)
+        done = self._waiting.pop(number, None)
+        if done is None:
+            return
+        if kind == ReplyKind.ANSWER:
+            done(BatchAnswer(*fields[:3]), None)
+        elif kind == ReplyKind.OPENED:
+            done(fields[0], None)
+        elif kind == ReplyKind.DONE:
+            done(None, None)
+        elif kind == ReplyKind.REFUSED:
+            done(None, Refused(Outcome(fields[0]), fields[1]))
+        elif kind == ReplyKind.UNAVAILABLE:
+            done(None, Unavailable(fields[0] if fields[0] in Unavailable.REASONS else "not_online"))
+        else:
+            done(None, Uncertain(fields[0]))
+
+    def _expire(self) -> None:
+        now = self._runtime.monotonic()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._waiting):
+            _, number = self._deadlines.popleft()
+            done = self._waiting.pop(number, None)
+            if done is not None:
+                done(None, Uncertain("the node did not reply in time"))
+
+    def _lose(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._deadlines.clear()
+        for done in waiting.values():
+            done(None, Uncertain(why))

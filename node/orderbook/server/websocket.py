@@ -1,0 +1,62 @@
+"""A client's WebSocket as a ``streams.Connection``: one writer, a bounded queue, a reason for every close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+
+from aiohttp import WSCloseCode, web
+
+from orderbook.wire.roles import Role
+
+MAX_QUEUED_BYTES = 32 << 20
+
+
+class WebSocketConnection:
+    """``send`` queues; ``write`` is the one coroutine that writes, until the socket is closed."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, principal: str, role: Role, max_queued: int = MAX_QUEUED_BYTES
+    ) -> None:
+        self.principal = principal
+        self.role = role
+        self.queued_bytes = 0
+        self._socket = socket
+        self._max_queued = max_queued
+        self._queue: deque[bytes] = deque()
+        self._wake = asyncio.Event()
+        self._reason: str | None = None
+
+    def send(self, data: bytes) -> bool:
+        if self._reason is not None:
+            return False
+        if self.queued_bytes + len(data) > self._max_queued:
+            self._queue.clear()
+            self.close("slow_consumer")
+            return False
+        self.queued_bytes += len(data)
+        self._queue.append(data)
+        self._wake.set()
+        return True
+
+    def close(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+            self._wake.set()
+
+    async def write(self) -> None:
+        """Write what is queued until ``close``; then say the reason. A socket that is gone ends it quietly."""
+        with suppress(ConnectionError):
+            while True:
+                while self._queue:
+                    data = self._queue.popleft()
+                    await self._socket.send_bytes(data)
+                    self.queued_bytes -= len(data)
+                if self._reason is not None:
+                    break
+                self._wake.clear()
+                await self._wake.wait()
+        code = WSCloseCode.POLICY_VIOLATION if self._reason else WSCloseCode.OK
+        with suppress(ConnectionError):
+            await self._socket.close(code=code, message=(self._reason or "").encode()[:120])
