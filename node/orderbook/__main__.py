@@ -1,0 +1,3 @@
+from orderbook.cli import main
+
+main()

@@ -1,0 +1,134 @@
+"""A group of node processes on this machine: started, watched, killed and started again.
+
+Each node has a directory of its own below one root: its data, its log file, and ``endpoints.json``, which it writes once
+it listens (ports are drawn by the operating system, so that groups never collide).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from orderbook.runtime import Runtime
+
+ENDPOINTS = "endpoints.json"
+START_SECONDS = 60.0
+
+
+class Endpoints(NamedTuple):
+    """Where one node listens: peers as host:port, clients and probes as URLs."""
+
+    peers: str
+    clients: str
+    probes: str
+
+
+class NodeProcess:
+    """One node of the group; ``process`` is None while it does not run."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log_file(self) -> Path:
+        return self.directory / "node.log"
+
+    def endpoints(self) -> Endpoints | None:
+        """Where it listens; None before it does."""
+        try:
+            return Endpoints(**json.loads((self.directory / ENDPOINTS).read_text()))
+        except FileNotFoundError:
+            return None
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+
+class NodeDied(RuntimeError):
+    """A node process ended by itself; the message ends with the last lines of its log."""
+
+
+class LocalGroup:
+    """``size`` nodes below ``root``. ``options`` are extra ``orderbook node`` flags for all of them."""
+
+    def __init__(self, runtime: Runtime, root: Path, size: int = 3, options: Sequence[str] = ()) -> None:
+        self.nodes = [NodeProcess(f"node-{number}", root / f"node-{number}") for number in range(1, size + 1)]
+        self._runtime = runtime
+        self._options = list(options)
+
+    async def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start all nodes that do not run and wait until each listens. Raises NodeDied, TimeoutError."""
+        for node in self.nodes:
+            if not node.running:
+                await self.start_node(node, environment)
+
+    async def start_node(self, node: NodeProcess, environment: Mapping[str, str] | None = None) -> None:
+        """Start one node and wait until it listens."""
+        node.directory.mkdir(parents=True, exist_ok=True)
+        (node.directory / ENDPOINTS).unlink(missing_ok=True)
+        known = [other.endpoints() for other in self.nodes if other is not node]
+        command = [sys.executable, "-m", "orderbook", "node", "--name", node.name, "--data", str(node.directory)]
+        command += ["--initial-size", str(len(self.nodes)), "--auth", "none", *self._options]
+        command += ["--peer-port", "0", "--client-port", "0", "--probe-port", "0"]
+        for endpoints in known:
+            if endpoints is not None:
+                command += ["--peer", endpoints.peers]
+        with node.log_file.open("ab") as log:
+            node.process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+            )
+        await self._listening(node)
+
+    async def _listening(self, node: NodeProcess) -> None:
+        until = self._runtime.monotonic() + START_SECONDS
+        while node.endpoints() is None:
+            if not node.running:
+                code = node.process.returncode if node.process is not None else None
+                raise NodeDied(f"{node.name} ended with exit code {code}: {last_lines(node.log_file)}")
+            if self._runtime.monotonic() > until:
+                raise TimeoutError(f"{node.name} did not listen within {START_SECONDS} s: {last_lines(node.log_file)}")
+            await asyncio.sleep(0.02)
+
+    async def kill(self, node: NodeProcess) -> None:
+        """SIGKILL: nothing is closed, nothing is flushed."""
+        await self._signal(node, signal.SIGKILL)
+
+    async def stop_node(self, node: NodeProcess) -> None:
+        """SIGTERM, and wait until it has ended."""
+        await self._signal(node, signal.SIGTERM)
+
+    async def stop(self) -> None:
+        for node in self.nodes:
+            if node.running and node.process is not None:
+                node.process.send_signal(signal.SIGTERM)
+        for node in self.nodes:
+            if node.process is not None:
+                await node.process.wait()
+
+    async def _signal(self, node: NodeProcess, number: signal.Signals) -> None:
+        if node.process is not None and node.running:
+            node.process.send_signal(number)
+            await node.process.wait()
+
+    def addresses(self) -> list[str]:
+        """The client URLs of the nodes that have listened."""
+        return [endpoints.clients for node in self.nodes if (endpoints := node.endpoints()) is not None]
+
+
+def last_lines(file: Path, count: int = 10) -> str:
+    """The end of a log, for an error message."""
+    return "\n".join(file.read_text(errors="replace").splitlines()[-count:]) if file.exists() else "(no log)"
