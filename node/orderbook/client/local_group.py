@@ -1,6 +1,6 @@
 """A group of node processes on this machine: started, watched, killed and started again.
 
-Each node has a directory of its own below one root: its data, its log file, and ``endpoints.json``, which it writes once
+Each node has a directory of its own below one root: its data, its log file, and ``endpoints.json``, written once
 it listens (ports are drawn by the operating system, so that groups never collide).
 """
 
