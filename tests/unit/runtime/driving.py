@@ -12,6 +12,8 @@ class LoopDriver:
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.loop = new_loop()
         self.failures: list[BaseException] = []
+        self.unhandled: list[object] = []  # what the runtime let through to the loop
+        self.loop.set_exception_handler(lambda loop, context: self.unhandled.append(context))
         self.runtime = self.loop.run_until_complete(self._make())
 
     async def _make(self) -> AsyncioRuntime:
@@ -32,4 +34,6 @@ class LoopDriver:
         self.loop.run_until_complete(wait())
 
     def close(self) -> None:
+        self.start(lambda: None)
         self.loop.close()
+        assert self.unhandled == []
