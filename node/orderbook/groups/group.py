@@ -197,7 +197,6 @@ class Group:
             options,
             self.identity,
             node,
-            (configuration, configuration_index),
             self.setup.on_failure,
         )
         self.replica.on_applied.append(self._applied)

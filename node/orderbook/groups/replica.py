@@ -26,7 +26,6 @@ from orderbook.groups.reports import Reports
 from orderbook.groups.snapshots import Snapshots
 from orderbook.network.channel import Channel
 from orderbook.raft import (
-    Configuration,
     Entry,
     EntryKind,
     Message,
@@ -36,9 +35,7 @@ from orderbook.raft import (
     RawNode,
     Ready,
     Role,
-    SnapshotMeta,
     TooManyUncommitted,
-    decode_configuration,
     from_wire,
     to_wire,
 )
@@ -74,7 +71,6 @@ class Replica:
         options: ReplicaOptions,
         identity: Identity,
         node: RawNode,
-        applied_configuration: tuple[Configuration, int],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self.runtime = runtime
@@ -97,7 +93,6 @@ class Replica:
         self._names: dict[int, str] = {}
         self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
         self._committed: deque[Entry] = deque()
-        self.applied_configuration = applied_configuration  # in force at the last applied entry, and its index
         self._pump_due = False
         self._leader = 0
         self._was_leading = False
@@ -379,8 +374,6 @@ class Replica:
     def _apply(self, entry: Entry) -> None:
         if entry.kind == EntryKind.CONFIGURATION or not entry.payload:
             self.state.skip(entry.index)
-            if entry.kind == EntryKind.CONFIGURATION:
-                self.applied_configuration = (decode_configuration(entry.payload), entry.index)
             self._learn_names()
             self._proposals.committed(entry.index, entry.term)
             return
@@ -425,10 +418,9 @@ class Replica:
         self._reads.stop("restoring")
         self._changed()
 
-    def restored(self, state: ReplicatedState, meta: SnapshotMeta) -> None:
+    def restored(self, state: ReplicatedState) -> None:
         """It did: go on from there."""
         self.state = state
-        self.applied_configuration = (meta.configuration, meta.configuration_index)
         self._duties = LeaderDuties(state, self.options.check_every)
         self._proposals.skipped_to(state.index)
         self.phase = Phase.MEMBER

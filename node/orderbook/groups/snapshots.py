@@ -15,7 +15,6 @@ from orderbook.groups.replicated import ReplicatedState
 from orderbook.groups.transfers import Offer, SnapshotSender
 from orderbook.groups.waiting import in_slices, run_on
 from orderbook.raft import (
-    Configuration,
     InstallSnapshot,
     RawNode,
     SnapshotMeta,
@@ -33,13 +32,12 @@ class SnapshotOwner(Protocol):
     node: RawNode
     state: ReplicatedState
     options: ReplicaOptions
-    applied_configuration: tuple[Configuration, int]  # in force at the last applied entry, and its index
 
     def send(self, to: int, kind: FrameKind, *fields: object) -> None: ...
 
     def begin_restoring(self) -> None: ...
 
-    def restored(self, state: ReplicatedState, meta: SnapshotMeta) -> None: ...
+    def restored(self, state: ReplicatedState) -> None: ...
 
     def wake(self) -> None: ...
 
@@ -89,9 +87,9 @@ class Snapshots:
         if index == self._newest_index():
             self._tell(None)
             return
-        term = owner.node.term_at(index)
-        configuration, configuration_index = owner.applied_configuration
-        writer = self._store.snapshot_writer(index, term, encode_configuration(configuration), configuration_index)
+        meta = owner.node.snapshot_meta(index)
+        configuration = encode_configuration(meta.configuration)
+        writer = self._store.snapshot_writer(index, meta.term, configuration, meta.configuration_index)
         state = owner.state
         self._writing = True
         self._bytes = 0
@@ -221,7 +219,7 @@ class Snapshots:
             self._installing = None
             self._bytes = 0
             node.snapshot_persisted(meta)
-            owner.restored(state, meta)
+            owner.restored(state)
             owner.wake()
 
         store.reset_to_snapshot(info, (node.term, node.vote, meta.index), durable)
