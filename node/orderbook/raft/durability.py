@@ -61,8 +61,10 @@ class Durability:
         self.handed = min(self.handed, index - 1)
 
     def install(self, meta: SnapshotMeta) -> None:
-        """A snapshot replaces the log. What is durable of the old one stays so up to its commit index."""
+        """A snapshot replaces the log. Until it is durable, only the committed part of the old one counts: behind it
+        there may be entries that the snapshot contradicts, and a crash would bring them back."""
         self._in_flight.clear()
+        self.stable = min(self.stable, self._log.commit)
         self.snapshot = meta
         self.handed = meta.index
 

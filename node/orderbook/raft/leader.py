@@ -152,7 +152,9 @@ class Leader:
             # An append or its answer may be lost. One without entries at the end of all that was sent brings either an
             # answer for the whole or the rejection that leads to a probe, whatever the window says.
             term = state.log.term_at(progress.next - 1)
-            if term is not None:
+            if term is None:
+                progress.probe()
+            else:
                 state.send(sender, Append(state.term, progress.next - 1, term, state.log.commit, ()))
         if sender == self.transferee:
             self._hand_over()

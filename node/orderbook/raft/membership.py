@@ -50,6 +50,11 @@ class History:
     def current(self) -> InForce:
         return self._all[-1]
 
+    @property
+    def before(self) -> InForce:
+        """What comes back into force if the current one is undone; the current one where the log knows none."""
+        return self._all[-2] if len(self._all) > 1 else self._all[-1]
+
     def at(self, index: int) -> InForce:
         """What was in force once ``index`` had been appended."""
         return next((known for known in reversed(self._all) if known.since <= index), self._all[0])

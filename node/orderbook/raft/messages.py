@@ -15,7 +15,7 @@ believes nothing: a value of the wrong type, out of range or out of order is a V
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 from orderbook.raft.membership import configuration_from, decode
 from orderbook.raft.types import Entry, EntryKind, SnapshotMeta
@@ -156,7 +156,7 @@ MESSAGE_TYPES: dict[type[Any], int] = {
     ReadIndexReply: 12,
     Removed: 13,
 }
-_CLASSES: dict[int, Any] = {number: kind for kind, number in MESSAGE_TYPES.items()}
+_CLASSES: dict[int, type[Any]] = {number: kind for kind, number in MESSAGE_TYPES.items()}
 
 
 def to_wire(message: Message) -> tuple[Any, ...]:
@@ -174,8 +174,8 @@ def from_wire(values: Any) -> Message:
     fields: tuple[str, ...] = kind._fields
     if len(values) != len(fields) + 1:
         raise ValueError(f"{kind.__name__}: {len(values) - 1} fields instead of {len(fields)}")
-    read = [_READERS.get(field, _count)(f"{kind.__name__}.{field}", values[at]) for at, field in enumerate(fields, 1)]
-    message = cast(Message, kind._make(read))
+    read = [_READERS[field](f"{kind.__name__}.{field}", value) for field, value in zip(fields, values[1:], strict=True)]
+    message: Message = kind(*read)
     if message.term < 1:
         raise ValueError(f"{kind.__name__}.term: terms of messages begin at 1")
     if isinstance(message, Append):
@@ -243,6 +243,18 @@ def _check_append(message: Append) -> None:
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
+    "term": _count,
+    "last_index": _count,
+    "last_term": _count,
+    "prev_index": _count,
+    "prev_term": _count,
+    "commit": _count,
+    "index": _count,
+    "hint_index": _count,
+    "hint_term": _count,
+    "round": _count,
+    "request": _count,
+    "configuration_index": _count,
     "granted": _flag,
     "transfer": _flag,
     "rejected": _flag,

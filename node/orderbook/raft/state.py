@@ -55,8 +55,16 @@ class State:
 
     @property
     def promotable(self) -> bool:
-        """Whether this node may campaign: a voter, not told that it was removed, with its log in place."""
-        return self.id in self.in_force.voters and not self.told_removed and self.durability.snapshot is None
+        """Whether this node may campaign: a voter, not told that it was removed, with its log in place.
+
+        A change that took its vote counts only when it is committed. Until then the others may need this node's log to
+        elect anyone at all; it then leads, without a vote of its own, to commit the change (dissertation, 4.2.2).
+        """
+        if self.told_removed or self.durability.snapshot:
+            return False
+        in_force = self.in_force
+        undecided = in_force.since > self.log.commit and self.id in self.configurations.before.voters
+        return self.id in in_force.voters or undecided
 
     @property
     def in_lease(self) -> bool:
