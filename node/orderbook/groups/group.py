@@ -34,7 +34,7 @@ from orderbook.raft import (
     decode_configuration,
     encode_configuration,
 )
-from orderbook.runtime import Runtime
+from orderbook.runtime import Runtime, Worker
 from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions
 from orderbook.wire.envelope import MAX_COMMANDS
 from orderbook.wire.frames import FrameKind, MalformedFrame, unpack_frame
@@ -48,10 +48,10 @@ class Consistency(Enum):
 
 
 class Answer(NamedTuple):
-    """What a query found, and the index of the log that the state had then."""
+    """What a query found, and ``at``, the index of the log that the state stood at then."""
 
     value: Any
-    index: int
+    at: int
 
 
 class GroupSetup(NamedTuple):
@@ -72,7 +72,7 @@ class GroupSetup(NamedTuple):
 class Group:
     """One member. Made by ``Group.open``; all methods are called on its loop."""
 
-    def __init__(self, setup: GroupSetup, store: Store, identity: Identity) -> None:
+    def __init__(self, setup: GroupSetup, store: Store, log_worker: Worker, identity: Identity) -> None:
         self.setup = setup
         self.identity = identity
         self.replica: Replica | None = None
@@ -82,6 +82,7 @@ class Group:
         self.frames_refused = 0
         self._runtime = setup.runtime
         self._store = store
+        self._log_worker = log_worker
         self._worker = setup.runtime.worker("group")
         self._joining: Joining | None = None
         self._conditions = Conditions(setup.runtime)
@@ -100,7 +101,12 @@ class Group:
         store = await run_on(
             worker,
             lambda: Store.open(
-                setup.filesystem, setup.directory, worker, setup.store_options, on_failure=setup.on_failure
+                setup.filesystem,
+                setup.directory,
+                worker,
+                setup.store_options,
+                monotonic=setup.runtime.monotonic,
+                on_failure=setup.on_failure,
             ),
         )
         recovered = store.take_recovered()
@@ -108,7 +114,7 @@ class Group:
         if identity is None:
             identity = Identity(setup.name, setup.runtime.random.randrange(1, MAX_MEMBER_ID), b"", b"")
             await run_on(worker, lambda: store.identify(identity))
-        group = cls(setup, store, identity)
+        group = cls(setup, store, worker, identity)
         if identity.incarnation:
             await group._start(recovered)
         else:
@@ -134,7 +140,10 @@ class Group:
             self.replica.stop()
         self._conditions.fail(Unavailable("stopped"))
         self._worker.close()
-        await self._store.close()
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._store.close(lambda: closed.set_result(None))
+        await closed
+        self._log_worker.close()
 
     def _join(self) -> None:
         options = self.setup.options
@@ -159,7 +168,7 @@ class Group:
         identity = self.identity._replace(incarnation=incarnation, configuration=configuration)
         await run_on(self._worker, lambda: self._store.identify(identity))
         self.identity = identity
-        await self._start(Recovered(identity, (0, 0, 0), None, [], None))
+        await self._start(Recovered(identity, (0, 0, 0), None, [], None, (0, 0)))
         for peer in self.setup.channel.peers():
             self._on_connected(peer)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from orderbook.groups.duties import LeaderDuties
@@ -46,7 +46,7 @@ from orderbook.wire.frames import Frame, FrameKind, pack_frame
 from orderbook.wire.roles import Role as PrincipalRole
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     MEMBER = "member"
     RESTORING = "restoring"  # a snapshot is being read into the state
     QUARANTINED = "quarantined"  # its state differs from the majority's
@@ -132,6 +132,10 @@ class Replica:
     def leads(self) -> bool:
         return self.node.role is Role.LEADER
 
+    @property
+    def _serves(self) -> bool:
+        return self.phase is Phase.MEMBER
+
     def name_of(self, member: int) -> str | None:
         return self._names.get(member)
 
@@ -160,7 +164,7 @@ class Replica:
     def read(self, done: ReadDone, timeout: float = 0.0) -> None:
         """Call ``done(None)`` when this member's state holds all that was answered anywhere before this call."""
         if self.phase is not Phase.MEMBER:
-            done(Unavailable(self.phase.value if self.phase is not Phase.STOPPED else "stopped"))
+            done(Unavailable(self.phase.value))
             return
         self._reads.add(self.runtime.monotonic() + (timeout or self.options.proposal_timeout), done)
         self.wake()
@@ -357,12 +361,12 @@ class Replica:
     def _apply_some(self) -> None:
         """Apply committed entries for one slice; the rest in the next turn, after what arrived meanwhile."""
         committed = self._committed
-        if not committed or self.phase is not Phase.MEMBER:
+        if not committed or not self._serves:
             return
         until = self.runtime.monotonic() + self.options.apply_slice
         while committed:
             self._apply(committed.popleft())
-            if self.phase is not Phase.MEMBER:
+            if not self._serves:
                 return
             if committed and self.runtime.monotonic() > until:
                 self.wake()

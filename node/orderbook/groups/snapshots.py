@@ -12,7 +12,7 @@ from typing import Protocol
 
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.replicated import ReplicatedState
-from orderbook.groups.transfers import Offer, SnapshotSender
+from orderbook.groups.transfers import SnapshotSender
 from orderbook.groups.waiting import in_slices, run_on
 from orderbook.raft import (
     InstallSnapshot,
@@ -44,7 +44,7 @@ class SnapshotOwner(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
-def meta_of(info: SnapshotInfo | Offer) -> SnapshotMeta:
+def meta_of(info: SnapshotInfo) -> SnapshotMeta:
     return SnapshotMeta(info.index, info.term, decode_configuration(info.configuration), info.configuration_index)
 
 
@@ -160,7 +160,7 @@ class Snapshots:
         self.stop_sending()
         self._worker.close()
 
-    def _send_chunk(self, to: int, offer: Offer, offset: int, data: bytes) -> None:
+    def _send_chunk(self, to: int, offer: SnapshotInfo, offset: int, data: bytes) -> None:
         self._owner.send(to, FrameKind.SNAPSHOT_CHUNK, list(offer), offset, data)
 
     def _sent(self, to: int, index: int, ok: bool) -> None:
@@ -183,7 +183,7 @@ class Snapshots:
         self._receiving = True
         self._runtime.spawn(self._receive(sender, offer, offset, data), "receive snapshot")
 
-    async def _receive(self, sender: int, offer: Offer, offset: int, data: bytes) -> None:
+    async def _receive(self, sender: int, offer: SnapshotInfo, offset: int, data: bytes) -> None:
         problem: str | None = None
         held = 0
         try:
@@ -225,9 +225,9 @@ class Snapshots:
         store.reset_to_snapshot(info, (node.term, node.vote, meta.index), durable)
 
 
-def _checked_offer(fields: list[object]) -> Offer:
+def _checked_offer(fields: list[object]) -> SnapshotInfo:
     if [type(field) for field in fields] != [int, int, bytes, int, int]:
         raise ValueError("a snapshot is [index, term, configuration, configuration index, size]")
-    offer = Offer(*fields)  # type: ignore[arg-type]  # each was checked above
+    offer = SnapshotInfo(*fields)  # type: ignore[arg-type]  # each was checked above
     decode_configuration(offer.configuration)
     return offer

@@ -8,7 +8,6 @@ worker, never on the loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from orderbook.runtime import Runtime, Worker
 from orderbook.storage import SnapshotInfo, Store
@@ -17,21 +16,7 @@ CHUNK_BYTES = 256 << 10
 RESEND_SECONDS = 1.0
 GIVE_UP_SECONDS = 20.0
 
-SendChunk = Callable[[int, "Offer", int, bytes], None]  # to, what, offset, data
-
-
-class Offer(NamedTuple):
-    """Which snapshot a chunk is of."""
-
-    index: int
-    term: int
-    configuration: bytes
-    configuration_index: int
-    size: int
-
-
-def offer_of(info: SnapshotInfo) -> Offer:
-    return Offer(info.index, info.term, info.configuration, info.configuration_index, info.size)
+SendChunk = Callable[[int, SnapshotInfo, int, bytes], None]  # to, what, offset, data
 
 
 class _Sending:
@@ -117,7 +102,7 @@ class SnapshotSender:
                 if error is not None:
                     self._failed(error)
                 return
-            self._send(to, offer_of(info), offset, data)
+            self._send(to, info, offset, data)
 
         self._worker.submit(read, done)
 
