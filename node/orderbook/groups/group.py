@@ -210,6 +210,7 @@ class Group:
         )
         self.replica.on_applied.append(self._applied)
         self.replica.on_change.append(self._changed)
+        self.replica.on_turn = self._conditions.check
         self._joining = None
         self.replica.start()
         self._changed()
@@ -357,7 +358,6 @@ class Group:
     def _applied(self, applied: Applied) -> None:
         for listener in self.on_applied:
             listener(applied)
-        self._conditions.check()
 
     def _changed(self) -> None:
         for listener in self.on_change:

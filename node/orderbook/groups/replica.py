@@ -80,7 +80,8 @@ class Replica:
         self.state = state
         self.phase = Phase.MEMBER
         self.on_applied: list[Callable[[Applied], None]] = []
-        self.on_change: list[Callable[[], None]] = []  # phase, leader, role or configuration changed
+        self.on_change: list[Callable[[], None]] = []  # phase, leader or role changed
+        self.on_turn: Callable[[], None] = lambda: None  # a turn ended: anything may have moved on
         self._store = store
         self._channel = channel
         self._on_failure = on_failure
@@ -251,6 +252,7 @@ class Replica:
                 self._handle(self.node.ready())
             self._apply_some()
             self._notice_changes()
+            self.on_turn()
         except Exception as error:
             self.fail(error)
             raise
@@ -364,10 +366,8 @@ class Replica:
         if not committed or not self._serves:
             return
         until = self.runtime.monotonic() + self.options.apply_slice
-        while committed:
+        while committed and self._serves:
             self._apply(committed.popleft())
-            if not self._serves:
-                return
             if committed and self.runtime.monotonic() > until:
                 self.wake()
                 break

@@ -9,15 +9,19 @@ without gaps and arrive in batches. A batch
   result was dropped because the client had said that it has it (``acked``) or because too many were kept.
 
 All of this is replicated state. Only log time ends a session, and the time in which no leader stamped the log does not
-count: see ``Sessions.close_due``.
+count: see ``ReplicatedState``.
+
+Kept results are bounded in number and in bytes, by session and in all. Beyond a bound a session loses its own oldest
+results first; its newest one is always kept, so that a client with one batch in flight never misses an answer.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from enum import IntEnum
 from hashlib import blake2b
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, NamedTuple
 
 import msgpack
@@ -25,6 +29,15 @@ import msgpack
 from orderbook.groups.statemachine import Event
 
 HASH_MASK = (1 << 62) - 1
+EVENT_BYTES = 100  # what an event counts against the bounds of kept results
+
+
+class KeepBounds(NamedTuple):
+    """How much of past results is kept: batches and bytes of one session, and bytes of all."""
+
+    batches: int
+    bytes: int
+    bytes_of_all: int
 
 
 class Outcome(IntEnum):
@@ -52,6 +65,12 @@ class Kept(NamedTuple):
     log_index: int
     start: int
     events: list[Event]
+    body_bytes: int  # of the batch itself
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes in memory: the same on every member, whether it holds the body or a digest."""
+        return self.body_bytes + EVENT_BYTES * len(self.events)
 
     def digest(self) -> bytes:
         return self.body if self.is_digest else digest_of(self.body)
@@ -64,6 +83,7 @@ class Session:
         "cancel_on_close",
         "id",
         "kept",
+        "kept_bytes",
         "last",
         "mix",
         "principal",
@@ -81,6 +101,7 @@ class Session:
         self.last = 0
         self.acked = 0
         self.kept: deque[Kept] = deque()
+        self.kept_bytes = 0
         self.mix = 0
 
     @property
@@ -103,6 +124,7 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[int, Session] = {}
         self.hash = 0
+        self.kept_bytes = 0
         self._deadlines: list[tuple[int, int]] = []  # a heap; an entry may be early, never late
 
     def open(self, session: Session) -> None:
@@ -112,7 +134,11 @@ class Sessions:
 
     def remove(self, session: Session) -> None:
         del self.by_id[session.id]
+        self.kept_bytes -= session.kept_bytes
         self.hash = (self.hash - session.mix) & HASH_MASK
+        if len(self._deadlines) > 2 * len(self.by_id) + 64:  # most are of closed sessions: they would pile up
+            self._deadlines = [(open.deadline_ms, open.id) for open in self.by_id.values()]
+            heapify(self._deadlines)
 
     def rehash(self, session: Session) -> None:
         """After any change to a session."""
@@ -121,21 +147,21 @@ class Sessions:
         session.mix = new
 
     def next_deadline(self) -> int | None:
-        """When the next session may be due; never late, possibly early."""
-        while self._deadlines and self._deadlines[0][1] not in self.by_id:
-            heappop(self._deadlines)
-        if not self._deadlines:
-            return None
-        deadline, id = self._deadlines[0]
-        actual = self.by_id[id].deadline_ms
-        if actual > deadline:
-            heappop(self._deadlines)
-            heappush(self._deadlines, (actual, id))
-            return self.next_deadline()
-        return deadline
+        """When the next session is due; None without sessions."""
+        heap = self._deadlines
+        while heap:
+            deadline, id = heap[0]
+            session = self.by_id.get(id)
+            if session is None:
+                heappop(heap)
+            elif session.deadline_ms > deadline:
+                heapreplace(heap, (session.deadline_ms, id))
+            else:
+                return deadline
+        return None
 
     def due(self, now_ms: int) -> list[Session]:
-        """Sessions whose timeout has passed, by (deadline, id). The caller closes each."""
+        """Sessions whose timeout has passed, by (deadline, id). The caller removes each."""
         due: list[Session] = []
         while True:
             deadline = self.next_deadline()
@@ -152,9 +178,11 @@ class Sessions:
 
     def judge(self, session: Session, first: int, commands: int, body: bytes) -> Kept | tuple[Outcome, int] | None:
         """None: the batch is next, run it. A Kept: it was run, this was its result. Otherwise why it is refused."""
-        if first == session.last + 1 and commands > 0:
+        if first < 1 or commands < 1:
+            return Outcome.MALFORMED, first
+        if first == session.last + 1:
             return None
-        if first > session.last + 1 or first < 1 or commands < 1:
+        if first > session.last:
             return Outcome.SEQUENCE_GAP, session.last + 1
         for kept in session.kept:
             if kept.first == first:
@@ -173,32 +201,53 @@ class Sessions:
             session.acked = min(acked, session.last)
             kept = session.kept
             while kept and kept[0].first + kept[0].commands - 1 <= session.acked:
-                kept.popleft()
+                self._drop_oldest(session)
 
-    def keep(self, session: Session, kept: Kept, most: int) -> None:
-        """A batch ran: remember its result, at most ``most`` of them."""
+    def keep(self, session: Session, kept: Kept, bounds: KeepBounds) -> None:
+        """A batch ran: remember its result."""
         session.last = kept.first + kept.commands - 1
-        session.kept.append(kept)
-        while len(session.kept) > most:
-            session.kept.popleft()
+        self._append(session, kept)
+        while len(session.kept) > 1 and (
+            len(session.kept) > bounds.batches
+            or session.kept_bytes > bounds.bytes
+            or self.kept_bytes > bounds.bytes_of_all
+        ):
+            self._drop_oldest(session)
 
-    def dump(self) -> list[list[Any]]:
-        """For a snapshot, in the order in which they were opened."""
-        return [
-            [
-                *(s.id, s.principal, s.role, s.timeout_ms, s.cancel_on_close, s.active_ms, s.last, s.acked),
-                [[k.first, k.commands, k.digest(), k.log_index, k.start, k.events] for k in s.kept],
-            ]
-            for s in self.by_id.values()
-        ]
+    def _append(self, session: Session, kept: Kept) -> None:
+        session.kept.append(kept)
+        session.kept_bytes += kept.bytes
+        self.kept_bytes += kept.bytes
+
+    def _drop_oldest(self, session: Session) -> None:
+        size = session.kept.popleft().bytes
+        session.kept_bytes -= size
+        self.kept_bytes -= size
+
+    def dump(self) -> Iterator[tuple[list[Any], int]]:
+        """For a snapshot: the sessions, in the order in which they were opened, each with about its size."""
+        for s in self.by_id.values():
+            row = [s.id, s.principal, s.role, s.timeout_ms, s.cancel_on_close, s.active_ms, s.last, s.acked]
+            yield row, EVENT_BYTES
 
     def load(self, rows: list[list[Any]]) -> None:
         """Add sessions of a snapshot."""
-        for id, principal, role, timeout_ms, cancel, active_ms, last, acked, kept in rows:
+        for id, principal, role, timeout_ms, cancel, active_ms, last, acked in rows:
             session = Session(id, principal, role, timeout_ms, cancel, active_ms)
             session.last, session.acked = last, acked
-            for first, commands, digest, index, start, events in kept:
-                session.kept.append(
-                    Kept(first, commands, digest, True, index, start, [tuple(event) for event in events])
-                )
             self.open(session)
+
+    def dump_kept(self) -> Iterator[tuple[list[Any], int]]:
+        """For a snapshot: the kept results, each with about its size."""
+        for session in self.by_id.values():
+            for k in session.kept:
+                row = [session.id, k.first, k.commands, k.digest(), k.log_index, k.start, k.events, k.body_bytes]
+                yield row, k.bytes
+
+    def load_kept(self, rows: list[list[Any]]) -> None:
+        """Add kept results of a snapshot, after their sessions."""
+        for id, first, commands, digest, index, start, events, body_bytes in rows:
+            session = self.by_id[id]
+            events = [tuple(event) for event in events]
+            self._append(session, Kept(first, commands, digest, True, index, start, events, body_bytes))
+            self.rehash(session)
