@@ -94,7 +94,7 @@ class Store:
         replay = found.replay
         notes += snapshots.notes + found.notes
         recovered = Recovered(
-            replay.identity, replay.hard_state, found.snapshot, replay.base, replay.entries, "; ".join(notes) or None
+            replay.identity, replay.hard_state, found.snapshot, replay.entries, "; ".join(notes) or None, replay.base
         )
         statistics = Statistics()
         beginning = Beginning(replay.identity, replay.hard_state, replay.last, found.active, found.closed)
@@ -126,12 +126,17 @@ class Store:
     def identity(self) -> Identity | None:
         return self._identity
 
-    def identify(self, identity: Identity, hard_state: HardStateTuple | None = None) -> None:
-        """Give the directory its identity, or another one, with its hard state: durable when it returns. Blocks.
+    def identify(self, identity: Identity) -> None:
+        """Give the directory its identity, or the incarnation once there is one: durable when it returns. Blocks.
 
-        Nothing may be under way; entries stay.
+        For a group that hasn't begun: ``StorageError`` if anything is under way.
         """
-        self._log.identify(identity, hard_state)
+        self._log.identify(identity)
+        self._identity = identity
+
+    def change_identity(self, identity: Identity, hard_state: HardStateTuple, on_durable: Callable[[], None]) -> None:
+        """Take another identity and hard state in one step, ordered among the writes; entries stay. Never blocks."""
+        self._log.change_identity(identity, hard_state, on_durable)
         self._identity = identity
 
     def write(self, hard_state: HardStateTuple | None, entries: Entries, on_durable: Callable[[], None]) -> None:
@@ -204,9 +209,20 @@ class Store:
         """The log begins anew after ``info``; ordered among the writes."""
         self._log.begin_anew((info.index, info.term), hard_state, on_durable)
 
-    def close(self) -> None:
-        """Start nothing more; ``on_durable`` isn't called any more. Then close the worker."""
-        if not self._closed:
-            self._closed = True
-            self._log.close()
-            self._worker.submit(self._lock.release, lambda _result, _error: None)
+    def close(self, on_closed: Callable[[], None] | None = None) -> None:
+        """Start nothing more and call no ``on_durable``; the lock is released behind what is under way.
+
+        ``on_closed`` runs on the loop when another store may open the directory. Then close the worker.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._log.close()
+
+        def released(_result: None, error: BaseException | None) -> None:
+            if error is not None:
+                raise error
+            if on_closed is not None:
+                on_closed()
+
+        self._worker.submit(self._lock.release, released)

@@ -75,9 +75,9 @@ class Recovered(NamedTuple):
     identity: Identity | None  # None: an empty directory
     hard_state: HardStateTuple
     snapshot: SnapshotInfo | None  # the newest that is whole
-    base: Position
     entries: list[EntryTuple]
     truncated: str | None  # what was dropped or passed over, in words for the operator's log
+    base: Position = (0, 0)
 
 
 class StoreOptions(NamedTuple):

@@ -118,10 +118,6 @@ class Log:
     def last_index(self) -> int:
         return self._last_index
 
-    @property
-    def idle(self) -> bool:
-        return not self._busy and not self._pending
-
     def append(self, hard_state: HardStateTuple | None, entries: Entries, on_durable: Callable[[], None]) -> None:
         self._check_usable()
         if entries:
@@ -138,13 +134,21 @@ class Log:
         self._last_index = snapshot[0]
         self._add(_Item(hard_state, (), 0, on_durable, fresh=snapshot))
 
-    def identify(self, identity: Identity, hard_state: HardStateTuple | None) -> None:
-        """Begin a segment under ``identity`` and return when it is durable. Blocks; nothing may be under way."""
+    def change_identity(self, identity: Identity, hard_state: HardStateTuple, on_durable: Callable[[], None]) -> None:
+        """Begin a segment under ``identity``; entries stay."""
+        self._check_usable()
+        self._add(_Item(hard_state, (), 0, on_durable, identity=identity))
+
+    def identify(self, identity: Identity) -> None:
+        """Begin a segment under ``identity`` and return when it is durable. Blocks.
+
+        Safe on any thread while the group hasn't begun: until there is an incarnation no job is started.
+        """
         if self._failed or self._closed:
             raise StoreFailed("the log failed or was closed")
-        if not self.idle:
-            raise StorageError("the identity can't change while a write is under way")
-        write = self._encode([_Item(hard_state, (), 0, lambda: None, identity=identity)], begins=True)
+        if self._busy or self._pending:
+            raise StorageError("the identity can't change in place while something is under way")
+        write = self._encode([_Item(None, (), 0, lambda: None, identity=identity)], begins=True)
         following = self._following()
         if not following.grow(max(len(write.data), self._options.segment_bytes)):
             raise DiskFull(f"{self._directory}: no room for a segment of {self._options.segment_bytes} bytes")
@@ -210,12 +214,15 @@ class Log:
 
     def _pump(self) -> None:
         """Start the next job, if none is under way."""
-        if self._busy or self._failed or self._closed:
+        if self._busy or self._failed or self._closed or self._identity is None:
             return
-        if self._pending and not (self._wrote and self._chore_waits()) and self._start_write():
+        begun = bool(self._identity.incarnation)
+        chores_turn = begun and self._wrote and self._chore_waits()
+        if self._pending and not chores_turn and self._start_write():
             return
         self._wrote = False
-        self._start_chore()
+        if begun:
+            self._start_chore()
 
     def _submit(self, job: Callable[[], T], done: Callable[[T], None]) -> None:
         self._busy = True
@@ -323,8 +330,8 @@ class Log:
 
     def _advance(self, write: _Write) -> None:
         """``write`` is durable: go on behind it."""
-        self._identity, self._hard_state, self._written = write.identity, write.hard_state, write.last
         active = self._active
+        self._hard_state, self._written = write.hard_state, write.last
         if write.begins is None:
             assert active is not None
             self._active = active._replace(offset=active.offset + len(write.data), crc=write.crc)
@@ -338,6 +345,7 @@ class Log:
             self._chores.append(lambda: self._remove(obsolete))
         self._segments.append(Closed(following.sequence, write.begins[0], following.size))
         self._count()
+        self._identity = write.identity  # last: with an incarnation, jobs begin
 
     # --- segments and space -------------------------------------------------------------------------------------------
 
