@@ -11,11 +11,12 @@ from orderbook.book.orders import LiveOrder
 from orderbook.book.sides import BookSide, FillRing, Pair
 from orderbook.book.state import Book
 
-MAX_DEPTH = 10_000
-
 
 class TopOfBook(NamedTuple):
-    """The best ``depth`` levels of both sides of a pair: a BookView, None for a pair that is not defined."""
+    """The best ``depth`` levels of both sides of a pair: a BookView, None for a pair that is not defined.
+
+    Whoever answers strangers bounds the depth.
+    """
 
     pair: str
     depth: int = 1
@@ -165,8 +166,8 @@ def statistics(book: Book) -> Statistics:
 
 
 def _top_of_book(book: Book, query: TopOfBook) -> BookView | None:
-    if type(query.depth) is not int or not 1 <= query.depth <= MAX_DEPTH:
-        raise ValueError(f"depth is an integer from 1 to {MAX_DEPTH}, not {query.depth!r}")
+    if type(query.depth) is not int or query.depth < 1:
+        raise ValueError(f"depth is an integer from 1, not {query.depth!r}")
     pair = book.pairs.get(query.pair)
     if pair is None:
         return None
