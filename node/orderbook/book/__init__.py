@@ -6,6 +6,7 @@ codec              their bytes in the log
 machine            OrderBook: apply, tick, query, snapshot, restore, state hash
 events, levels     what a command leads to; the level book as a sum over it
 queries            questions and answers
+visibility         who may see what of an event
 constants          every number of the formats
 engine, trading,   a batch; place, cancel, amend; pairs, limits, halts; trades and expiries
 administration,

@@ -22,6 +22,7 @@ from orderbook.book.queries import Statistics, answer, statistics
 from orderbook.book.snapshots import dump, load
 from orderbook.book.state import Book
 from orderbook.book.trading import close_session
+from orderbook.book.visibility import visible
 
 
 class ApplyContext(Protocol):
@@ -49,6 +50,14 @@ class OrderBook:
     def state_hash(self) -> int:
         """1 .. 2^62 - 1, of everything that can make a difference to what comes."""
         return self._book.state_hash()
+
+    def fresh(self) -> OrderBook:
+        """Another one with nothing in it."""
+        return OrderBook(self.pairs)
+
+    def visible(self, events: Sequence[Event], start: int, principal: str, role: int) -> list[Event | None]:
+        """``events[start:]`` as ``principal`` may see them; see ``visibility``."""
+        return visible(events, start, principal, role)
 
     def encode(self, commands: Sequence[Command]) -> bytes:
         return encode_commands(commands)
