@@ -1,4 +1,4 @@
-"""What the one who gave a command may see of its events: an admin all, a trader its own (``events.public`` is the rest).
+"""What the one who gave a command may see of its events: an admin all, a trader its own. (``events.public``: the rest.)
 
 The name of the other side of a trade is private: it is empty in what a trader sees.
 """
