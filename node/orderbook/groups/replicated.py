@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from orderbook.groups.keys import IdempotencyKeys
-from orderbook.groups.sessions import HASH_MASK, Kept, Outcome, Session, Sessions, mix
+from orderbook.groups.keys import MAX_DIGEST_BYTES, MAX_KEY_BYTES, IdempotencyKeys
+from orderbook.groups.sessions import HASH_MASK, KeepBounds, Kept, Outcome, Session, Sessions, mix
 from orderbook.groups.settings import Settings, changed
 from orderbook.groups.statemachine import ApplyContext, Event, StateMachine
 from orderbook.wire.envelope import EntryType, Envelope, UnknownFormat, unseal
 from orderbook.wire.roles import Role
 
 SNAPSHOT_FORMAT = 1
-_SESSION_ROWS = 100
+_CHUNK_BYTES = 64 << 10
 _NO_EVENTS: list[Event] = []
 
 
@@ -124,7 +124,7 @@ class ReplicatedState:
         return applied._replace(closed=closed + applied.closed) if closed else applied
 
     def _check_known(self, envelope: Envelope) -> None:
-        if envelope.type == EntryType.SET_MACHINE_VERSION:
+        if envelope.type == EntryType.SET_MACHINE_VERSION and envelope.header.role == Role.ADMIN:
             version = _unpacked(envelope.body)
             if type(version) is int and version > self.machine.version:
                 raise UnknownFormat(
@@ -160,12 +160,15 @@ class ReplicatedState:
         header = envelope.header
         session = self.sessions.find(header.session, header.principal)
         if isinstance(session, Outcome):
-            return self._refused(envelope, session, header.session, before)
+            return self._refused(envelope, session, header.session, self._tick(context, before))
         verdict = self.sessions.judge(session, header.first, header.commands, envelope.body)
         if verdict is None:
             events, start = self._run(context, envelope.body, header.commands, before)
-            kept = Kept(header.first, header.commands, envelope.body, False, self.index, start, events)
-            self.sessions.keep(session, kept, self.settings.max_kept_results)
+            body = envelope.body
+            kept = Kept(header.first, header.commands, body, False, self.index, start, events, len(body))
+            settings = self.settings
+            bounds = KeepBounds(settings.max_kept_results, settings.max_kept_bytes, settings.max_kept_bytes_of_all)
+            self.sessions.keep(session, kept, bounds)
             applied = self._answer(envelope, self.index, start, events, events)
         elif isinstance(verdict, Kept):
             applied = self._answer(
@@ -187,6 +190,8 @@ class ReplicatedState:
         if type(fields) is not list or [type(field) for field in fields] != [str, bytes, bytes]:
             return self._refused(envelope, Outcome.MALFORMED, 0, self._tick(context, before))
         key, digest, body = fields
+        if len(key.encode()) > MAX_KEY_BYTES or len(digest) > MAX_DIGEST_BYTES:
+            return self._refused(envelope, Outcome.MALFORMED, 0, self._tick(context, before))
         self.keys.expire(self.now_ms - self.settings.key_lifetime_ms)
         kept = self.keys.find(header.principal, key)
         if kept is not None and kept.body != digest:
@@ -194,8 +199,8 @@ class ReplicatedState:
         if kept is not None:
             return self._answer(envelope, kept.log_index, kept.start, kept.events, self._tick(context, before))
         events, start = self._run(context, body, header.commands, before)
-        kept = Kept(1, header.commands, digest, True, self.index, start, events)
-        self.keys.keep(header.principal, key, kept, self.now_ms, self.settings.max_keys)
+        kept = Kept(1, header.commands, digest, True, self.index, start, events, len(body))
+        self.keys.keep(header.principal, key, kept, self.now_ms, self.settings.max_keys, self.settings.max_key_bytes)
         return self._answer(envelope, self.index, start, events, events)
 
     def _open_session(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
@@ -239,11 +244,14 @@ class ReplicatedState:
         return applied
 
     def _verdict(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
+        before = self._tick(context, before)
+        if envelope.header.role != Role.ADMIN:
+            return self._refused(envelope, Outcome.NOT_PERMITTED, 0, before)
         fields = _unpacked(envelope.body)
-        if type(fields) is not list or len(fields) != 2 or type(fields[0]) is not int:
-            return self._refused(envelope, Outcome.MALFORMED, 0, self._tick(context, before))
-        self.verdict = Verdict(fields[0], fields[1] if type(fields[1]) is int else None)
-        return self._only_time(envelope, context, before)
+        if type(fields) is not list or [type(field) for field in fields] not in ([int, int], [int, type(None)]):
+            return self._refused(envelope, Outcome.MALFORMED, 0, before)
+        self.verdict = Verdict(*fields)
+        return self._answer(envelope, self.index, 0, _NO_EVENTS, before)
 
     def _configure(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
         before = self._tick(context, before)
@@ -256,12 +264,14 @@ class ReplicatedState:
         return self._answer(envelope, self.index, 0, _NO_EVENTS, before)
 
     def _set_machine_version(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
-        applied = self._only_time(envelope, context, before)
+        before = self._tick(context, before)
+        if envelope.header.role != Role.ADMIN:
+            return self._refused(envelope, Outcome.NOT_PERMITTED, 0, before)
         version = _unpacked(envelope.body)
-        if type(version) is not int or envelope.header.role != Role.ADMIN:
-            return applied._replace(outcome=Outcome.MALFORMED)
+        if type(version) is not int:
+            return self._refused(envelope, Outcome.MALFORMED, 0, before)
         self.machine_version = max(self.machine_version, version)
-        return applied
+        return self._answer(envelope, self.index, 0, _NO_EVENTS, before)
 
     def _tick(self, context: ApplyContext, before: list[Event]) -> list[Event]:
         events = self.machine.tick(context)
@@ -290,12 +300,16 @@ class ReplicatedState:
         return applied._replace(outcome=outcome)
 
     def snapshot(self) -> Iterator[bytes]:
-        """All of it in chunks of bounded size; the first byte says whose: ``g`` the group's, ``m`` the machine's."""
+        """All of it in chunks of bounded size.
+
+        The first byte says whose: ``g`` the group's, ``s`` sessions, ``r`` their kept results, ``k`` idempotency keys,
+        ``m`` the machine's.
+        """
         front = [SNAPSHOT_FORMAT, self.machine.signature, self.index, self.term, self.now_ms, self._paused_ms]
         yield b"g" + msgpack.packb([*front, self.machine_version, list(self.settings)])
-        for kind, rows in ((b"s", self.sessions.dump()), (b"k", self.keys.dump())):
-            for start in range(0, len(rows), _SESSION_ROWS):
-                yield kind + msgpack.packb(rows[start : start + _SESSION_ROWS])
+        yield from _in_chunks(b"s", self.sessions.dump())
+        yield from _in_chunks(b"r", self.sessions.dump_kept())
+        yield from _in_chunks(b"k", self.keys.dump())
         for chunk in self.machine.snapshot():
             yield b"m" + chunk
 
@@ -308,9 +322,11 @@ class ReplicatedState:
         pending: bytes | None = None
         for chunk in stream:
             if chunk[:1] == b"s":
-                self.sessions.load(msgpack.unpackb(chunk[1:], use_list=True))
+                self.sessions.load(msgpack.unpackb(chunk[1:]))
+            elif chunk[:1] == b"r":
+                self.sessions.load_kept(msgpack.unpackb(chunk[1:]))
             elif chunk[:1] == b"k":
-                self.keys.load(msgpack.unpackb(chunk[1:], use_list=True))
+                self.keys.load(msgpack.unpackb(chunk[1:]))
             else:
                 pending = chunk
                 break
@@ -329,6 +345,20 @@ class ReplicatedState:
             raise UnknownFormat(f"machine version {fields[6]}; this node knows up to {self.machine.version}")
         self.index, self.term, self.now_ms, self._paused_ms, self.machine_version = fields[2:7]
         self.settings = Settings(*fields[7])
+
+
+def _in_chunks(kind: bytes, rows: Iterable[tuple[list[Any], int]]) -> Iterator[bytes]:
+    """Rows of about known sizes in chunks of one row or at most about _CHUNK_BYTES."""
+    chunk: list[list[Any]] = []
+    total = 0
+    for row, size in rows:
+        if chunk and total + size > _CHUNK_BYTES:
+            yield kind + msgpack.packb(chunk)
+            chunk, total = [], 0
+        chunk.append(row)
+        total += size
+    if chunk:
+        yield kind + msgpack.packb(chunk)
 
 
 def _machine_chunks(first: bytes | None, rest: Iterator[bytes]) -> Iterator[bytes]:

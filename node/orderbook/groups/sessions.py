@@ -33,11 +33,11 @@ EVENT_BYTES = 100  # what an event counts against the bounds of kept results
 
 
 class KeepBounds(NamedTuple):
-    """How much of past results is kept: batches and bytes of one session, and bytes of all."""
+    """How much of past results is kept: batches and bytes of one session, bytes of all sessions."""
 
     batches: int
-    bytes: int
-    bytes_of_all: int
+    size: int
+    size_of_all: int
 
 
 class Outcome(IntEnum):
@@ -68,8 +68,8 @@ class Kept(NamedTuple):
     body_bytes: int  # of the batch itself
 
     @property
-    def bytes(self) -> int:
-        """About what it takes in memory: the same on every member, whether it holds the body or a digest."""
+    def size(self) -> int:
+        """About how many bytes it takes: the same on every member, whether it holds the body or a digest."""
         return self.body_bytes + EVENT_BYTES * len(self.events)
 
     def digest(self) -> bytes:
@@ -209,18 +209,18 @@ class Sessions:
         self._append(session, kept)
         while len(session.kept) > 1 and (
             len(session.kept) > bounds.batches
-            or session.kept_bytes > bounds.bytes
-            or self.kept_bytes > bounds.bytes_of_all
+            or session.kept_bytes > bounds.size
+            or self.kept_bytes > bounds.size_of_all
         ):
             self._drop_oldest(session)
 
     def _append(self, session: Session, kept: Kept) -> None:
         session.kept.append(kept)
-        session.kept_bytes += kept.bytes
-        self.kept_bytes += kept.bytes
+        session.kept_bytes += kept.size
+        self.kept_bytes += kept.size
 
     def _drop_oldest(self, session: Session) -> None:
-        size = session.kept.popleft().bytes
+        size = session.kept.popleft().size
         session.kept_bytes -= size
         self.kept_bytes -= size
 
@@ -242,7 +242,7 @@ class Sessions:
         for session in self.by_id.values():
             for k in session.kept:
                 row = [session.id, k.first, k.commands, k.digest(), k.log_index, k.start, k.events, k.body_bytes]
-                yield row, k.bytes
+                yield row, k.size
 
     def load_kept(self, rows: list[list[Any]]) -> None:
         """Add kept results of a snapshot, after their sessions."""
