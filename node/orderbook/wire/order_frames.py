@@ -102,7 +102,7 @@ def unpack_request(data: bytes) -> list[Any]:
     if len(values) < 2 + len(fields):
         raise MalformedRequest(f"{RequestKind(values[0]).name} has {len(fields)} fields, not {len(values) - 2}")
     for (name, wanted, allowed), value in zip(fields, values[2:], strict=False):
-        if type(value) is not wanted or (wanted is int and not 0 <= value <= _MAX_NUMBER):
+        if type(value) is not wanted or (isinstance(value, int) and not 0 <= value <= _MAX_NUMBER):
             raise MalformedRequest(f"{name} is {allowed}, not {value!r:.40}")
     if values[0] == RequestKind.BATCH and not 1 <= values[4] <= MAX_COMMANDS:
         raise MalformedRequest(f"commands is an integer from 1 to {MAX_COMMANDS}, not {values[4]}")
