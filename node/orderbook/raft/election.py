@@ -78,7 +78,7 @@ class Election:
         """Would this node vote for ``sender``? Saying so binds it to nothing."""
         state = self._state
         free = state.leader == 0 and state.vote in (0, sender)
-        if (request.term > state.term or free) and state.log.is_up_to_date(request.last_index, request.last_term):
+        if (request.term > state.term or free) and self._may_support(request):
             state.send(sender, PreVoteReply(request.term, True))
         else:
             state.send(sender, PreVoteReply(state.term, False))
@@ -87,7 +87,7 @@ class Election:
         """One vote a term, first come first served, and only for a log at least as up to date (section 5.4.1)."""
         state = self._state
         free = state.vote == sender or (state.vote == 0 and state.leader == 0)
-        if not free or not state.log.is_up_to_date(request.last_index, request.last_term):
+        if not free or not self._may_support(request):
             state.send(sender, VoteReply(state.term, False))
             return
         state.vote = sender
@@ -119,6 +119,10 @@ class Election:
             return
         if not state.log.is_up_to_date(request.last_index, request.last_term):
             state.send(sender, Removed(max(state.term, 1), in_force.since))
+
+    def _may_support(self, request: PreVote | Vote) -> bool:
+        state = self._state
+        return not state.abstains and state.log.is_up_to_date(request.last_index, request.last_term)
 
     def _result(self) -> VoteResult:
         return self._state.in_force.electorate.result(self._votes)

@@ -55,6 +55,10 @@ class History:
         """What comes back into force if the current one is undone; the current one where the log knows none."""
         return self._all[-2] if len(self._all) > 1 else self._all[-1]
 
+    def ever_had(self, member: int) -> bool:
+        """Whether ``member`` is in one of the configurations known."""
+        return any(member in known.members for known in self._all)
+
     def at(self, index: int) -> InForce:
         """What was in force once ``index`` had been appended."""
         return next((known for known in reversed(self._all) if known.since <= index), self._all[0])

@@ -125,9 +125,15 @@ class RawNode:
         self._led().transfer(target)
 
     def step_down(self) -> None:
-        """Stop leading, without a successor: this node's disk is full, or its state can't be trusted."""
+        """Stop leading, without a successor, for example because the disk is full. It may be elected again."""
         if self._roles.leader:
             self._roles.become_follower(self._state.term, 0)
+
+    def abstain(self, abstains: bool) -> None:
+        """While true neither lead, campaign nor vote, but follow: this node's state can't be trusted."""
+        self._state.abstains = abstains
+        if abstains:
+            self.step_down()
 
     # Reports
 

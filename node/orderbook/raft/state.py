@@ -43,8 +43,9 @@ class State:
         self.configurations = configurations
         self.durability = Durability(log, hard_state)
         self.outbox = Outbox()
-        self.was_member = self.id in configurations.current.members
+        self.was_member = configurations.ever_had(self.id)
         self.told_removed = False
+        self.abstains = False
         self.elapsed = 0
         self.timeout = 0
         self.reset_timer()
@@ -55,12 +56,12 @@ class State:
 
     @property
     def promotable(self) -> bool:
-        """Whether this node may campaign: a voter, not told that it was removed, with its log in place.
+        """Whether this node may campaign: a voter that doesn't abstain, wasn't told to be removed, and has its log.
 
         A change that took its vote counts only when it is committed. Until then the others may need this node's log to
         elect anyone at all; it then leads, without a vote of its own, to commit the change (dissertation, 4.2.2).
         """
-        if self.told_removed or self.durability.snapshot:
+        if self.abstains or self.told_removed or self.durability.snapshot:
             return False
         in_force = self.in_force
         undecided = in_force.since > self.log.commit and self.id in self.configurations.before.voters

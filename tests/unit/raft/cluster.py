@@ -1,4 +1,4 @@
-"""A group of RawNodes in one process: disks that lag and crash, a network that loses and reorders, laws that are checked.
+"""A group of RawNodes in one process: lagging, crashing disks, a lossy network, and laws that are checked.
 
 Nothing happens by itself. A test decides which node works off its Ready, which writes reach its disk, which message
 arrives; ``Laws`` looks at every step. The same class serves the transcripts, the tests named after the paper, and the
@@ -47,7 +47,7 @@ class Write:
 class Disk:
     """What survives a crash, and the writes that may not have reached it yet."""
 
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
     snapshot: SnapshotMeta | None = None
     entries: list[Entry] = field(default_factory=list)
     queue: deque[Write] = field(default_factory=deque)
@@ -214,7 +214,7 @@ class Cluster:
         )
         self.peers[node] = Peer(config, first, disk, raw)
         self._roles[node] = (raw.role, raw.term)
-        self._after(node)
+        self.look(node)
         return raw
 
     def crash(self, node: int, keep: int = 0) -> None:
@@ -242,37 +242,37 @@ class Cluster:
 
     def campaign(self, node: int) -> None:
         self[node].campaign()
-        self._after(node)
+        self.look(node)
 
     def tick(self, node: int, ticks: int = 1) -> None:
         for _ in range(ticks):
             self[node].tick()
-            self._after(node)
+            self.look(node)
 
     def propose(self, node: int, *payloads: bytes) -> tuple[int, int]:
         place = self[node].propose(payloads)
-        self._after(node)
+        self.look(node)
         return place
 
     def read(self, node: int, context: int) -> None:
         self.peers[node].reads[context] = self.laws.last_applied
         self[node].read_index(context)
-        self._after(node)
+        self.look(node)
 
     def membership(self, node: int, voters: Iterable[int], learners: Iterable[int] = (), expected: int = -1) -> int:
         raw = self[node]
         expected = raw.configuration_index if expected < 0 else expected
         index = raw.propose_membership(members(voters), members(learners), expected)
-        self._after(node)
+        self.look(node)
         return index
 
     def transfer(self, node: int, target: int) -> None:
         self[node].transfer_leadership(target)
-        self._after(node)
+        self.look(node)
 
     def step(self, to: int, sender: int, message: Message) -> None:
         self[to].step(sender, message)
-        self._after(to)
+        self.look(to)
 
     def snapshot(self, node: int, index: int, keep_from: int | None = None) -> SnapshotMeta:
         """Take a durable snapshot at ``index`` and forget the log up to it, or before ``keep_from``."""
@@ -282,7 +282,7 @@ class Cluster:
         peer.disk.snapshot = meta
         peer.disk.entries = [entry for entry in peer.disk.entries if entry.index > compact_to]
         peer.node.compact(compact_to, meta)
-        self._after(node)
+        self.look(node)
         return meta
 
     # Work
@@ -313,7 +313,7 @@ class Cluster:
             self.trace(f"{node} couldn't confirm read {context}")
             del peer.reads[context]
             peer.failed.append(context)
-        self._after(node)
+        self.look(node)
         return ready
 
     def _queue(self, node: int, ready: Ready) -> None:
@@ -346,7 +346,7 @@ class Cluster:
             if write.snapshot:
                 self.trace(f"{node} has the snapshot {write.snapshot.index}/{write.snapshot.term} on disk")
                 peer.node.snapshot_persisted(write.snapshot)
-        self._after(node)
+        self.look(node)
         return len(done)
 
     # Network
@@ -375,7 +375,7 @@ class Cluster:
             self._lose(letter)
             return
         self[letter.to].step(letter.sender, letter.message)
-        self._after(letter.to)
+        self.look(letter.to)
         if isinstance(letter.message, InstallSnapshot) and letter.sender in self.peers:
             self[letter.sender].report_snapshot(letter.to, letter.message.meta.index, True)
 
@@ -412,7 +412,8 @@ class Cluster:
                 return
         raise AssertionError("the group doesn't come to rest")
 
-    def _after(self, node: int) -> None:
+    def look(self, node: int) -> None:
+        """Notice a change of role, and check the laws."""
         peer = self.peers[node]
         role = (peer.node.role, peer.node.term)
         if role != self._roles[node]:

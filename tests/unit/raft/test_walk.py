@@ -34,15 +34,16 @@ class Walk:
 
     def run(self, steps: int) -> None:
         actions = [
+            (self._flow, 25),
             (self._work, 30),
             (self._persist, 20),
             (self._deliver, 45),
             (self._tick, 14),
             (self._propose, 8),
             (self._read, 4),
-            (self._crash, 0.4),
+            (self._crash, 0.3),
             (self._restart, 1.5),
-            (self._membership, 1.5),
+            (self._membership, 3),
             (self._transfer, 0.7),
             (self._snapshot, 1.2),
             (self._cut, 0.3),
@@ -97,6 +98,14 @@ class Walk:
     def _leader(self) -> int | None:
         leading = [node for node, peer in sorted(self.cluster.peers.items()) if peer.node.role is Role.LEADER]
         return self.random.choice(leading) if leading else None
+
+    def _flow(self) -> None:
+        """Everyone gets on with it for a moment."""
+        for node in sorted(self.cluster.peers):
+            self.cluster.work(node)
+            self.cluster.persist(node, 2)
+        for _ in range(min(12, len(self.cluster.network))):
+            self._deliver()
 
     def _work(self) -> None:
         if node := self._node():
@@ -158,27 +167,22 @@ class Walk:
         raw = self.cluster[leader]
         voters = {member.id for member in raw.configuration.voters}
         learners = {member.id for member in raw.configuration.learners}
-        what = self.random.random()
-        if what < 0.35 and len(voters | learners) < 6:
+        if self.random.random() < 0.35 and len(voters | learners) < 6:
             learners.add(self.next_id)
-        elif what < 0.7 and learners:
-            chosen = self.random.choice(sorted(learners))
-            learners.discard(chosen)
-            voters.add(chosen)
-            if self.random.random() < 0.5:
-                voters.discard(self.random.choice(sorted(voters)))
-        elif what < 0.85 and len(voters) > 1:
-            chosen = self.random.choice(sorted(voters))
-            voters.discard(chosen)
-            if self.random.random() < 0.5:
-                learners.add(chosen)
-        elif learners:
-            learners.discard(self.random.choice(sorted(learners)))
+        for member in sorted(voters | learners):
+            chance = self.random.random()
+            if chance < 0.1:
+                voters.discard(member)
+                learners.discard(member)
+            elif chance < 0.5:
+                promoted = member in learners
+                (learners if promoted else voters).discard(member)
+                (voters if promoted else learners).add(member)
         try:
             self.cluster.membership(leader, voters, learners)
         except Refused:
             return
-        if self.next_id in learners:
+        if self.next_id in voters | learners:
             self.cluster.add(self.next_id)
             self.next_id += 1
 
