@@ -14,11 +14,13 @@ matching
 state, sides,      all state; sides and pairs; orders and the lists that run through them; the state hash
 orders, mixing
 snapshots          state as bytes
+_form              compiled or interpreted
 =================  ==================================================================================
 """
 
 from __future__ import annotations
 
+from orderbook.book._form import FORM  # first: it decides what the next lines import
 from orderbook.book.codec import encode_commands
 from orderbook.book.commands import (
     AmendOrder,
@@ -47,6 +49,7 @@ from orderbook.book.queries import Fills, Limits, OrderById, OrderCount, Orders,
 
 __all__ = [
     "OrderBook",
+    "FORM",
     # orders and commands
     "Order",
     "PlaceOrder",

@@ -18,11 +18,14 @@ from orderbook.book.commands import Command, DefinePair, PairSpec
 from orderbook.book.engine import reject_all, run
 from orderbook.book.events import Event
 from orderbook.book.matching import expire_due
+from orderbook.book.orders import release
 from orderbook.book.queries import Statistics, answer, statistics
 from orderbook.book.snapshots import dump, load
 from orderbook.book.state import Book
 from orderbook.book.trading import close_session
 from orderbook.book.visibility import visible
+
+_RELEASED_A_SLICE = 5_000
 
 
 class ApplyContext(Protocol):
@@ -118,9 +121,25 @@ class OrderBook:
         """
         book = Book()
         yield from load(book, chunks)
+        old = self._book
         self._book = book
+        yield from _release(old)
+
+    def __del__(self) -> None:
+        for _ in _release(self._book):
+            pass
 
     def _begin(self, context: ApplyContext) -> Book:
         book = self._book
         book.begin(context.index, context.now_ms, context.principal, context.role, context.session)
         return book
+
+
+def _release(book: Book) -> Iterator[None]:
+    """Take a book apart that is no longer used: without garbage collection its orders would keep each other."""
+    orders = list(book.orders.values())
+    book.orders.clear()
+    book.expiries.clear()
+    for start in range(0, len(orders), _RELEASED_A_SLICE):
+        release(orders[start : start + _RELEASED_A_SLICE])
+        yield

@@ -4,14 +4,16 @@ A live order is in three lists at once, each linked through the order itself, so
 time wherever it stands: the queue of its price level, the orders of its trader, the orders of its session. All three
 are in the order of arrival: an order that loses its place (an amend) goes to the back of each.
 
-Who leaves a list breaks its links. The order then refers to no other and is freed at once, without garbage collection.
+Who leaves a list breaks its links. The order then refers to no other and is freed at once, without garbage collection:
+compiled, these classes do not even take part in it (``acyclic``), so a book that is given up must be taken apart
+(``release``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from orderbook.book.constants import ALLOW, BID, GTC, LIMIT, NEVER
 from orderbook.book.mixing import HASH_MASK, mix_integers, mix_order, mix_text
@@ -23,6 +25,7 @@ _TRADER_SEED = 2
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Trader:
     """What the book knows of a trader. It is kept only while there is something to know (``is_idle``)."""
 
@@ -86,6 +89,7 @@ class Trader:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Session:
     """The live orders that were placed in one session."""
 
@@ -121,6 +125,7 @@ class Session:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Level:
     """The orders at one price, first come first."""
 
@@ -165,6 +170,7 @@ class Level:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class LiveOrder:
     """An order that is being matched or rests. ``quantity`` is its total, ``quantity - open`` what was filled.
 
@@ -179,27 +185,28 @@ class LiveOrder:
     )  # fmt: skip
 
     def __init__(self, side: BookSide, trader: Trader) -> None:
+        # In the order of use: what a neighbour in a list touches stays together in memory.
         self.side = side
         self.trader = trader
         self.key: Any = 0
-        self.number: i64 = 0
-        self.price: i64 = 0
         self.price_key: Any = 0
-        self.quantity: i64 = 0
-        self.open: i64 = 0
-        self.kind: i64 = LIMIT
-        self.time_in_force: i64 = GTC
-        self.expiry: i64 = NEVER
-        self.post_only = False
-        self.self_trade: i64 = ALLOW
-        self.arrival: i64 = 0
-        self.contribution: i64 = 0  # to the state hash
         self.level: Level | None = None  # None: it does not rest
-        self.session: Session | None = None
         self.previous: LiveOrder | None = None
         self.next: LiveOrder | None = None
         self.trader_previous: LiveOrder | None = None
         self.trader_next: LiveOrder | None = None
+        self.session: Session | None = None
+        self.open: i64 = 0
+        self.expiry: i64 = NEVER
+        self.contribution: i64 = 0  # to the state hash
+        self.quantity: i64 = 0
+        self.number: i64 = 0
+        self.price: i64 = 0
+        self.arrival: i64 = 0
+        self.kind: i64 = LIMIT
+        self.time_in_force: i64 = GTC
+        self.self_trade: i64 = ALLOW
+        self.post_only = False
         self.session_previous: LiveOrder | None = None
         self.session_next: LiveOrder | None = None
 
@@ -210,3 +217,21 @@ class LiveOrder:
         terms: i64 = self.self_trade + (8 if self.post_only else 0) + (16 if self.side.code == BID else 32)
         rest: i64 = ((self.side.text + self.trader.text) & HASH_MASK) ^ terms
         return mix_order(self.number, self.price, self.open, self.quantity, self.arrival, self.expiry, number, rest)
+
+
+def release(orders: list[LiveOrder]) -> None:
+    """Break all links of orders whose book is given up, so that they can be freed."""
+    for order in orders:
+        level = order.level
+        if level is not None:
+            level.first = level.last = None
+        session = order.session
+        if session is not None:
+            session.first = session.last = None
+        trader = order.trader
+        trader.first = trader.last = None
+        order.level = None
+        order.session = None
+        order.previous = order.next = None
+        order.trader_previous = order.trader_next = None
+        order.session_previous = order.session_next = None
