@@ -82,31 +82,32 @@ class Scheduler:
         """A host ended while it was paused."""
         self._held.pop(host.name, None)
 
-    def step(self) -> bool:
-        """Run the earliest event. False if there is none."""
-        while self._heap:
-            when, _, event = heappop(self._heap)
-            host = event.host
-            if event.cancelled or not host.alive:
-                continue
-            if host.paused:
-                self._held.setdefault(host.name, []).append(event)
-                continue
-            self.now = when
-            self.steps += 1
-            name = getattr(event.call, "__qualname__", "call")
-            self._hash.update(f"{when!r} {host.name} {name}".encode())
-            host.run(event)
-            self.after_event(host)
-            return True
-        return False
+    def step(self) -> None:
+        """Take the earliest event, and run it unless it was cancelled meanwhile, or its host ended or is paused."""
+        when, _, event = heappop(self._heap)
+        host = event.host
+        if event.cancelled or not host.alive:
+            return
+        if host.paused:
+            self._held.setdefault(host.name, []).append(event)
+            return
+        self.now = when
+        self.steps += 1
+        name = getattr(event.call, "__qualname__", "call")
+        self._hash.update(f"{when!r} {host.name} {name}".encode())
+        host.run(event)
+        self.after_event(host)
 
     def run_until(self, condition: Callable[[], bool], *, until: float, max_steps: int) -> bool:
-        """Step until ``condition`` holds (True) or ``until`` is reached (False). Raises OutOfSteps."""
+        """Step until ``condition`` holds (True) or it is ``until``, or nothing is left (False). Raises OutOfSteps."""
         limit = self.steps + max_steps
         while not condition():
-            if self.now >= until or not self.step():
+            if not self._heap:
                 return False
+            if self._heap[0][0] > until:
+                self.now = until
+                return False
+            self.step()
             if self.steps > limit:
                 raise OutOfSteps(f"{max_steps} events, and it is only {self.now:.3f} s")
         return True
