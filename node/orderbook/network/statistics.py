@@ -1,0 +1,31 @@
+"""Plain integers that a collector reads when it is scraped; nothing is labelled or allocated for a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orderbook.network.handshake import Reason
+
+
+@dataclass(slots=True)
+class PeerStatistics:
+    """Since this process first met the peer. ``frames_dropped``: not sent, since its queue was full."""
+
+    frames_out: int = 0
+    bytes_out: int = 0
+    frames_in: int = 0
+    bytes_in: int = 0
+    queue_bytes: int = 0
+    frames_dropped: int = 0
+    frames_refused: int = 0  # arrived for a channel that is not ours, not proven, or closed
+    connections: int = 0  # reconnects are all but the first
+    wrong_keys: int = 0
+
+
+@dataclass(slots=True)
+class NetworkStatistics:
+    """``ended``: connections, by why they ended or were refused; a closed set."""
+
+    ended: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))
+    wrong_keys: int = 0  # proofs that failed, of peers known or not
+    unknown_controls: int = 0  # control messages that only a newer version knows
