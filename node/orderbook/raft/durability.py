@@ -4,7 +4,8 @@ Votes and append responses are promises that must survive a crash, so they wait 
 A report names the last entry of a write by index and term. That alone is ambiguous: an entry may be written, truncated
 by another leader's and come back from a third; a late report of the first write would then vouch for the last, while a
 crash in between could still leave the second. So writes are kept in the order they were handed out, and a report
-vouches only for what no later write touches.
+vouches only for what no later write touches. If only the later of two equal ones is reported, it is taken for the
+earlier: the next report, at the latest that of the next leader's no-op, makes up for it.
 """
 
 from __future__ import annotations

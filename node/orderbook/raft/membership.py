@@ -155,7 +155,11 @@ def encode(configuration: Configuration) -> bytes:
 
 def decode(payload: bytes) -> Configuration:
     """Read a payload back. Raises ValueError, naming what is wrong, for anything that ``encode`` can't have written."""
-    return configuration_from(msgpack.unpackb(payload, use_list=False))
+    try:
+        fields = msgpack.unpackb(payload, use_list=False)
+    except ValueError as error:
+        raise ValueError(f"configuration: {error}") from error
+    return configuration_from(fields)
 
 
 def configuration_from(fields: object) -> Configuration:
