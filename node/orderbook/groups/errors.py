@@ -51,3 +51,7 @@ class Refused(GroupError):
 
 class NotBootstrapped(GroupError):
     """The member belongs to no group yet; the message says whom it sees and what it waits for."""
+
+
+class MalformedPeer(GroupError):
+    """A proven peer sent fields that mean nothing: the message names frame, peer and field."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple
 
-from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable
+from orderbook.groups.errors import GroupError, MalformedPeer, NotBootstrapped, Unavailable
 from orderbook.groups.forming import View, view_from_wire
 from orderbook.groups.identity import MAX_MEMBER_ID
 from orderbook.groups.joining import Joining, pack_announcement
 from orderbook.groups.local import LocalTransport
 from orderbook.groups.options import ReplicaOptions
-from orderbook.groups.replica import MalformedPeer, Phase, Replica
+from orderbook.groups.replica import Phase, Replica
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.session_client import SessionClient
 from orderbook.groups.snapshots import meta_of
@@ -36,6 +37,7 @@ from orderbook.raft import (
 )
 from orderbook.runtime import Runtime, Worker
 from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions
+from orderbook.storage.statistics import Statistics as StorageStatistics
 from orderbook.wire.envelope import MAX_COMMANDS
 from orderbook.wire.frames import FrameKind, MalformedFrame, unpack_frame
 
@@ -144,6 +146,14 @@ class Group:
         self._store.close(lambda: closed.set_result(None))
         await closed
         self._log_worker.close()
+
+    async def hand_over(self, seconds: float) -> None:
+        """Give a leadership to another voter that has caught up, and wait for it for at most ``seconds``."""
+        replica = self.replica
+        if replica is None or not replica.leads or not replica.give_leadership_away():
+            return
+        with suppress(TimeoutError):
+            await self._conditions.until(lambda: not replica.leads, seconds, "another leader")
 
     def _join(self) -> None:
         options = self.setup.options
@@ -333,13 +343,27 @@ class Group:
         """The state machine as it is now; another object after a snapshot was installed."""
         return self.replica.state.machine if self.replica is not None else self.setup.machine
 
+    @property
+    def waits_for(self) -> str:
+        """Why this member belongs to no group yet: whom it sees, and what it waits for. Empty once it does."""
+        if self.replica is not None:
+            return ""
+        return self._joining.waits_for if self._joining is not None else "the group is being opened"
+
+    @property
+    def storage(self) -> StorageStatistics:
+        return self._store.statistics
+
     def _member(self) -> Replica:
         if self.replica is None:
-            reason = self._joining.waits_for if self._joining is not None else "the group is being opened"
-            raise NotBootstrapped(reason)
+            raise NotBootstrapped(self.waits_for)
         return self.replica
 
     # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def until(self, predicate: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait until something of this member holds; it is looked at after each turn. TimeoutError names ``what``."""
+        await self._conditions.until(predicate, timeout, what)
 
     def when(self, timeout: float | None = None) -> When:
         """``await group.when().online()`` and so on; TimeoutError after ``timeout`` seconds, if one is given."""

@@ -17,13 +17,14 @@ from enum import StrEnum
 from typing import Any
 
 from orderbook.groups.duties import LeaderDuties
-from orderbook.groups.errors import GroupError, Unavailable
+from orderbook.groups.errors import MalformedPeer, Unavailable
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.proposals import Done, Pending, Proposals
 from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.reports import Reports
 from orderbook.groups.snapshots import Snapshots
+from orderbook.groups.statistics import Statistics
 from orderbook.network.channel import Channel
 from orderbook.raft import (
     Entry,
@@ -79,6 +80,7 @@ class Replica:
         self.node = node
         self.state = state
         self.phase = Phase.MEMBER
+        self.statistics = Statistics(runtime.monotonic())
         self.on_applied: list[Callable[[Applied], None]] = []
         self.on_change: list[Callable[[], None]] = []  # phase, leader or role changed
         self.on_turn: Callable[[], None] = lambda: None  # a turn ended: anything may have moved on
@@ -99,7 +101,6 @@ class Replica:
         self._was_leading = False
         self._timer: Timer | None = None
         self._tick_due = 0.0
-        self.frames_dropped = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -119,6 +120,20 @@ class Replica:
         self._proposals.stop()
         self._reads.stop("stopped")
         self._snapshots.stop()
+
+    def give_leadership_away(self) -> bool:
+        """Begin to transfer the leadership to the voter that lags least; False if there is nobody to take it."""
+        voters = [voter.id for voter in self.node.configuration.voters if voter.id != self.node.id]
+        best = max(
+            (peer for peer in self.node.progress() if peer.id in voters and peer.recent_active),
+            key=lambda peer: peer.match,
+            default=None,
+        )
+        if best is None:
+            return False
+        self.node.transfer_leadership(best.id)
+        self.wake()
+        return True
 
     @property
     def id(self) -> int:
@@ -140,6 +155,15 @@ class Replica:
     def name_of(self, member: int) -> str | None:
         return self._names.get(member)
 
+    def take_snapshot(self, done: Callable[[BaseException | None], None]) -> None:
+        """Write a snapshot of the state as it is now, or of when the one under way is done; then ``done(error)``."""
+        self._snapshots.take(done)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of requests that this member accepted and that have no answer yet."""
+        return self._proposals.bytes
+
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def submit(self, entry_type: EntryType, header: Header, body: bytes, done: Done, timeout: float = 0.0) -> None:
@@ -147,6 +171,7 @@ class Replica:
 
         ``header.origin`` and ``header.request`` are filled in here. Raises ValueError for what no entry holds.
         """
+        self.statistics.proposals += 1
         request = self._proposals.next_request()
         sealed = seal(entry_type, header._replace(origin=self.node.id, request=request), body)
         deadline = self.runtime.monotonic() + (timeout or self.options.proposal_timeout)
@@ -157,6 +182,7 @@ class Replica:
                 raise Unavailable(problem)
             self._proposals.add(pending)
         except Unavailable as error:
+            self.statistics.proposals_unavailable += 1
             done(None, error)
             return
         self._local.append(pending)
@@ -167,6 +193,7 @@ class Replica:
         if self.phase is not Phase.MEMBER:
             done(Unavailable(self.phase.value))
             return
+        self.statistics.reads += 1
         self._reads.add(self.runtime.monotonic() + (timeout or self.options.proposal_timeout), done)
         self.wake()
 
@@ -189,7 +216,7 @@ class Replica:
         try:
             _FRAMES[frame.kind](self, frame)
         except (ValueError, TypeError) as error:
-            self.frames_dropped += 1
+            self.statistics.frames_dropped += 1
             raise MalformedPeer(f"{FrameKind(frame.kind).name} of {peer}: {error}") from error
         self.wake()
 
@@ -280,8 +307,10 @@ class Replica:
 
     def _write(self, ready: Ready) -> None:
         hard_state, entries, node = ready.hard_state, ready.entries, self.node
+        began = self.runtime.monotonic()
 
         def durable() -> None:
+            self.statistics.append_seconds.observe(self.runtime.monotonic() - began)
             if hard_state is not None:
                 node.persisted_hard_state(hard_state)
             if entries:
@@ -365,10 +394,14 @@ class Replica:
         committed = self._committed
         if not committed or not self._serves:
             return
-        until = self.runtime.monotonic() + self.options.apply_slice
+        began = self.runtime.monotonic()
+        until = began + self.options.apply_slice
         while committed and self._serves:
             self._apply(committed.popleft())
-            if committed and self.runtime.monotonic() > until:
+            now = self.runtime.monotonic()
+            self.statistics.apply_seconds.observe(now - began)
+            began = now
+            if committed and now > until:
                 self.wake()
                 break
         self.node.applied(self.state.index)
@@ -394,11 +427,14 @@ class Replica:
     def _after_own(self, applied: Applied) -> None:
         self._duties.applied(applied.type)
         if applied.type == EntryType.CHECK:
+            self.statistics.checks += 1
             self._reports.check(self.node.id, applied.log_index, self.state.checks[applied.log_index])
         elif applied.type == EntryType.VERDICT and self.state.verdict is not None:
             index, hash = self.state.verdict
             self._reports.judged(index)
             own = self.state.checks.get(index)
+            self.statistics.verdicts_equal += own is not None and own == hash
+            self.statistics.verdicts_differing += own is not None and own != hash
             if hash is None:
                 self._withdraw(Phase.HALTED)
             elif own is not None and own != hash:
@@ -447,6 +483,7 @@ class Replica:
             self._timer = self.runtime.call_later(self.options.tick / 10, self._tick)
             return
         self._schedule_tick()
+        self.statistics.ticked_at = self.runtime.monotonic()
         if self.phase in (Phase.QUARANTINED, Phase.HALTED):
             return
         try:
@@ -465,7 +502,9 @@ class Replica:
         leader, leads = self.node.leader, self.leads
         if leader == self._leader and leads == self._was_leading:
             return
+        self.statistics.elections_won += leads and not self._was_leading
         if leader != self._leader:
+            self.statistics.leader_changes += 1
             self._proposals.leader_changed(leader)
         if self._was_leading and not leads:
             self._snapshots.stop_sending()
@@ -480,10 +519,6 @@ class Replica:
         configuration = self.node.configuration
         for member in (*configuration.voters, *configuration.outgoing, *configuration.learners):
             self._names[member.id] = member.name
-
-
-class MalformedPeer(GroupError):
-    """A proven peer sent fields that mean nothing: the message names frame, peer and field."""
 
 
 _FRAMES: dict[int, Callable[[Replica, Frame], None]] = {
