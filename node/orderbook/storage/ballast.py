@@ -33,10 +33,10 @@ class Ballast:
         return self._give(SNAPSHOT_BALLAST)
 
     def _give(self, name: str) -> bool:
-        path = f"{self._directory}/{name}"
-        if not self._filesystem.exists(path):
+        try:
+            self._filesystem.unlink(f"{self._directory}/{name}")
+        except FileNotFoundError:
             return False
-        self._filesystem.unlink(path)
         self._filesystem.sync_directory(self._directory)
         return True
 
@@ -49,10 +49,12 @@ class Ballast:
 
     def _keep(self, name: str, size: int) -> bool:
         path = f"{self._directory}/{name}"
-        there = self._filesystem.exists(path)
-        if not there and not self._fits(size):
-            return False
-        file = self._filesystem.open(path) if there else self._filesystem.create(path)
+        try:
+            file = self._filesystem.open(path)
+        except FileNotFoundError:
+            if not self._fits(size):
+                return False
+            file = self._filesystem.create(path)
         try:
             held = file.size()
             if held < size:

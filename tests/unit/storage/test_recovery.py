@@ -127,6 +127,17 @@ def test_an_earlier_segment_that_lost_its_end_is_refused() -> None:
     assert caught.value.path == FIRST
 
 
+def test_stray_bytes_behind_the_end_of_an_earlier_segment_are_refused() -> None:
+    disk = life(60, size=150)
+    used = len(content(disk, FIRST).rstrip(b"\0"))
+    assert used < 4090
+    disk.flip(FIRST, 4090)
+    with pytest.raises(LogCorrupt, match="durable when the next one began") as caught:
+        Member(disk)
+    assert caught.value.path == FIRST
+    assert used <= caught.value.offset <= used + 8
+
+
 def test_records_lost_at_a_record_s_border_are_missed_too() -> None:
     disk = life(60, size=150)
     file = disk.open(FIRST)
