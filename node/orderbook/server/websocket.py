@@ -14,16 +14,26 @@ MAX_QUEUED_BYTES = 32 << 20
 
 
 class WebSocketConnection:
-    """``send`` queues; ``write`` is the one coroutine that writes, until the socket is closed."""
+    """``send`` queues; ``write`` is the one coroutine that writes, until the socket is closed.
+
+    ``text``: the messages are UTF-8 and leave as text frames.
+    """
 
     def __init__(
-        self, socket: web.WebSocketResponse, principal: str, role: Role, max_queued: int = MAX_QUEUED_BYTES
+        self,
+        socket: web.WebSocketResponse,
+        principal: str,
+        role: Role,
+        max_queued: int = MAX_QUEUED_BYTES,
+        *,
+        text: bool = False,
     ) -> None:
         self.principal = principal
         self.role = role
         self.queued_bytes = 0
         self._socket = socket
         self._max_queued = max_queued
+        self._text = text
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._reason: str | None = None
@@ -51,7 +61,10 @@ class WebSocketConnection:
             while True:
                 while self._queue:
                     data = self._queue.popleft()
-                    await self._socket.send_bytes(data)
+                    if self._text:
+                        await self._socket.send_str(data.decode())
+                    else:
+                        await self._socket.send_bytes(data)
                     self.queued_bytes -= len(data)
                 if self._reason is not None:
                     break

@@ -1,0 +1,123 @@
+"""The WebSocket routes of the feeds: /v1/streams/{fills,events,book}. Frames of ``wire.feed_frames``, or these as JSON.
+
+Query: ``from=index,ordinal`` the first sequence that is wanted (left out: what comes next), ``incarnation=`` of the
+token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all). Subprotocol ``orderbook.v1.msgpack`` gives binary
+frames; ``orderbook.v1.json``, or none, text. What is wrong with a request is answered before the socket is opened:
+400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try another).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from orderbook.groups.errors import Unavailable
+from orderbook.runtime import Runtime
+from orderbook.server.websocket import WebSocketConnection
+from orderbook.streams.audience import FeedKind
+from orderbook.streams.feed import FeedRequest, Feeds, NotOffered
+from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
+from orderbook.wire.frames import INCARNATION_BYTES
+from orderbook.wire.roles import Role
+
+Principal = tuple[str, Role]
+_SEQUENCE = re.compile(r"([0-9]{1,18}),([0-9]{1,18})")
+_PAIR = re.compile(r"[^/\s]{1,64}/[^/\s]{1,64}")
+
+
+def everyone_is_admin(_request: web.Request) -> Principal:
+    """Who asks, where there are no tokens."""
+    return "admin", Role.ADMIN
+
+
+def add_stream_routes(
+    application: web.Application,
+    runtime: Runtime,
+    feeds: Feeds,
+    principal_of: Callable[[web.Request], Principal] = everyone_is_admin,
+) -> None:
+    """``principal_of`` says who asks, or raises an HTTP error."""
+    for kind in FeedKind:
+        application.router.add_get(f"/v1/streams/{kind}", _route(kind, runtime, feeds, principal_of))
+
+
+def _route(
+    kind: FeedKind, runtime: Runtime, feeds: Feeds, principal_of: Callable[[web.Request], Principal]
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        principal, role = principal_of(request)
+        socket = web.WebSocketResponse(
+            protocols=(MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL), max_msg_size=1024, heartbeat=5.0, compress=False
+        )
+        try:
+            wanted = feed_request(kind, request)
+            feeds.check(wanted, role)
+        except Unavailable as error:
+            return _problem(503, error.reason, f"this node serves no feeds now: {error.reason}")
+        except NotOffered as error:
+            return _problem(404, error.code, str(error))
+        except ValueError as error:
+            return _problem(400, "invalid_query", str(error))
+        if not socket.can_prepare(request):
+            return _problem(426, "upgrade_required", "this is a WebSocket")
+        await socket.prepare(request)
+        await _serve(socket, wanted, runtime, feeds, principal, role)
+        return socket
+
+    return serve
+
+
+async def _serve(
+    socket: web.WebSocketResponse,
+    wanted: FeedRequest,
+    runtime: Runtime,
+    feeds: Feeds,
+    principal: str,
+    role: Role,
+) -> None:
+    connection = WebSocketConnection(socket, principal, role, text=wanted.text)
+    writing = runtime.spawn(connection.write(), f"write {wanted.kind} feed")
+    subscription = None
+    try:
+        subscription = feeds.subscribe(connection, wanted)
+        async for _message in socket:
+            connection.close("a feed takes no messages")
+    except Unavailable as error:
+        connection.close(error.reason)
+    except NotOffered as error:
+        connection.close(error.code)
+    finally:
+        if subscription is not None:
+            feeds.unsubscribe(subscription)
+        connection.close("closed")
+        writing.cancel()
+
+
+def feed_request(kind: FeedKind, request: web.Request) -> FeedRequest:
+    """What the query asks for. Raises ValueError with key, value and what is allowed."""
+    for key in request.query:
+        if key not in ("from", "incarnation", "pair"):
+            raise ValueError(f"{key!r} is no parameter; there are from, incarnation, pair")
+    start = None
+    if (text := request.query.get("from")) is not None:
+        match = _SEQUENCE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"from is a sequence, index,ordinal (two integers from 0 to 10^18-1), not {text!r:.80}")
+        start = (int(match[1]), int(match[2]))
+    incarnation = None
+    if (text := request.query.get("incarnation")) is not None:
+        if re.fullmatch(rf"[0-9a-f]{{{2 * INCARNATION_BYTES}}}", text) is None:
+            raise ValueError(f"incarnation is {2 * INCARNATION_BYTES} hexadecimal digits, not {text!r:.80}")
+        incarnation = bytes.fromhex(text)
+    pair = request.query.get("pair")
+    if pair is not None and _PAIR.fullmatch(pair) is None:
+        raise ValueError(f"pair is BASE/QUOTE, not {pair!r:.80}")
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
+    text_wanted = MSGPACK_SUBPROTOCOL not in [name.strip() for name in offered.split(",")]
+    return FeedRequest(kind, pair, start, incarnation, text_wanted)
+
+
+def _problem(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": message}}, status=status)
