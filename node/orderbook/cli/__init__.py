@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from orderbook.cli import bench, match
+from orderbook.cli import bench, match, node
 
 app = typer.Typer(
     name="orderbook",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(rich_help_panel="Run a group")(node.node)
 app.command(rich_help_panel="Without a group")(match.match)
 app.command(rich_help_panel="Measure")(bench.bench)
 

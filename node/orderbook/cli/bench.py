@@ -2,30 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+import uvloop
 
-from orderbook.cli.engine_bench import MIX, measure
+from orderbook.cli import engine_bench
+from orderbook.cli.group_bench import Load, measure
+from orderbook.cli.order_flow import MIX
+from orderbook.client.local_group import LocalGroup
+from orderbook.server.runtime import AsyncioRuntime
+
+RATE_GUESS = 150_000  # orders a second that batches are made for
 
 
 def bench(
     engine: Annotated[bool, typer.Option("--engine", help="The matching engine alone, on one core.")] = False,
-    commands: Annotated[int, typer.Option(help="How many commands to run.", min=1000)] = 1_000_000,
-    batch: Annotated[int, typer.Option(help="Commands in a log entry.", min=1, max=4096)] = 1000,
+    one: Annotated[bool, typer.Option("--one", help="One order at a time, each awaited.")] = False,
+    nodes: Annotated[int, typer.Option(help="Nodes of the group.", min=1, max=7)] = 3,
+    batch: Annotated[int, typer.Option(help="Commands in a batch.", min=1, max=4096)] = 1000,
+    window: Annotated[int, typer.Option(help="Batches in flight, a client.", min=1, max=1000)] = 16,
+    clients: Annotated[int, typer.Option(help="Clients, each with a session.", min=1, max=100)] = 1,
+    seconds: Annotated[float, typer.Option(help="For about how long.", min=0.1, max=600)] = 10.0,
+    commands: Annotated[int | None, typer.Option(help="How many commands instead of how long.", min=1)] = None,
+    directory: Annotated[Path | None, typer.Option(help="Where the group's data goes: a real disk.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure how fast this machine is.
+    """Measure how fast this machine is: a fresh durable group of real processes and a client process.
 
-    Example: orderbook bench --engine --json
+    Exit code 1 if an order failed or the nodes' states differ.
+
+    Example: orderbook bench --seconds 10 --json
     """
-    if not engine:
-        raise typer.BadParameter("say what to measure: --engine")
     typer.echo(f"mix: {MIX}", err=True)
-    result = measure(commands, batch)
+    if engine:
+        _print(engine_bench.measure(commands or 1_000_000, batch), as_json)
+        return
+    if one:
+        load = Load(commands or int(seconds * 1000), 1, 1, clients)
+    else:
+        load = Load(commands or int(seconds * RATE_GUESS), batch, window, clients)
+    result = uvloop.run(_measure_group(load, nodes, directory))
+    _print(result, as_json)
+    if not result["state_hash_equal"]:
+        raise typer.Exit(1)
+
+
+async def _measure_group(load: Load, nodes: int, directory: Path | None) -> dict[str, Any]:
+    def failed(error: BaseException) -> None:
+        raise error
+
+    runtime = AsyncioRuntime(failed)
+    with tempfile.TemporaryDirectory(prefix="orderbook-bench-", dir=directory or Path.cwd()) as root:
+        group = LocalGroup(runtime, Path(root), nodes)
+        try:
+            await group.start({"ORDERBOOK_KEY": "bench-key", "ORDERBOOK_LOG": "json"})
+            return await measure(runtime, group, load)
+        finally:
+            await asyncio.shield(group.stop())
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))
-    else:
-        for name, value in result.items():
-            typer.echo(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
+        return
+    for name, value in result.items():
+        typer.echo(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")

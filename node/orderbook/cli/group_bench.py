@@ -45,6 +45,7 @@ class Trader:
         self.latencies: list[float] = []
         self.bytes = 0
         self.errors: list[GroupError] = []
+        self.stream = stream
         self.session = SessionClient(runtime, stream, window=window)
         stream.on_connected = self.session.reconnected
         self._batches = iter(batches)
@@ -104,6 +105,8 @@ async def measure(runtime: Runtime, group: LocalGroup, load: Load) -> dict[str, 
         gc.enable()
         cpu = {node.name: _cpu_seconds(node) - b for node, b in zip(group.nodes, before, strict=True)}
         own = _own_cpu_seconds() - own_before
+        for trader in traders:
+            await trader.stream.close()
     errors = [error for trader in traders for error in trader.errors]
     if errors:
         raise RuntimeError(f"{len(errors)} batches failed, the first with {errors[0]!r}")
@@ -192,6 +195,7 @@ async def _define_pairs(runtime: Runtime, http: aiohttp.ClientSession, addresses
 
     session.submit(len(PAIRS), pack([DefinePair(pair).encoded() for pair in PAIRS]), done)
     await defined
+    session.close()
     await stream.close()
 
 

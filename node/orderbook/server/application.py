@@ -21,7 +21,21 @@ def client_application(runtime: Runtime, group: Group) -> web.Application:
     application[GROUP] = group
     application[RUNTIME] = runtime
     application.router.add_get("/v1/streams/orders", order_stream)
+    application.router.add_get("/v1/group", group_status)
     return application
+
+
+async def group_status(request: web.Request) -> web.Response:
+    """Who leads and how far this member is."""
+    replica = request.app[GROUP].replica
+    if replica is None:
+        raise web.HTTPServiceUnavailable
+    status = {
+        "leader": replica.name_of(replica.leader) if replica.leader else None,
+        "applied": replica.state.index,
+        "state_hash": f"{replica.state.state_hash:016x}",
+    }
+    return web.json_response(status)
 
 
 async def order_stream(request: web.Request) -> web.WebSocketResponse:

@@ -1,0 +1,195 @@
+"""The composition root of a node process: configuration in, listeners and a group running, an exit code out.
+
+On SIGTERM it says that it is not ready, gives a leadership to another voter, closes its streams with a reason, and
+ends. Any unexpected error ends it at once: what was acknowledged is in the log, and starting again is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from orderbook.book import OrderBook
+from orderbook.client.local_group import ENDPOINTS
+from orderbook.groups.group import Group, GroupSetup
+from orderbook.groups.identity import group_id
+from orderbook.groups.options import ReplicaOptions
+from orderbook.network.peers import Peers
+from orderbook.network.service_records import ServiceLookup
+from orderbook.server import logs
+from orderbook.server.application import client_application
+from orderbook.server.configuration import NodeConfiguration
+from orderbook.server.runtime import AsyncioRuntime
+from orderbook.storage import DirectoryLocked, Disk, LogCorrupt, StorageError, StoreOptions
+from orderbook.storage import UnknownFormat as UnknownStorageFormat
+from orderbook.wire.envelope import UnknownFormat
+
+logger = logging.getLogger("orderbook.node")
+
+EXIT_STOPPED = 0
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_IN_USE = 3
+EXIT_DAMAGED = 4
+EXIT_NEWER_VERSION = 5
+EXIT_DISK = 6
+HAND_OVER_SECONDS = 2.0
+
+
+def exit_code_of(error: BaseException) -> int:
+    """What the process ends with after ``error``."""
+    if isinstance(error, DirectoryLocked):
+        return EXIT_IN_USE
+    if isinstance(error, UnknownFormat | UnknownStorageFormat):
+        return EXIT_NEWER_VERSION
+    if isinstance(error, LogCorrupt):
+        return EXIT_DAMAGED
+    if isinstance(error, OSError | StorageError):
+        return EXIT_DISK
+    return EXIT_FAILED
+
+
+class Node:
+    """One node of a group, from its listeners down to its directory."""
+
+    def __init__(self, configuration: NodeConfiguration, runtime: AsyncioRuntime) -> None:
+        self.configuration = configuration
+        self._runtime = runtime
+        self._peers = Peers(runtime, configuration.name, configuration.network)
+        self._group: Group | None = None
+        self._runners: list[web.AppRunner] = []
+
+    def status_fields(self) -> Mapping[str, Any]:
+        """What every line of the log says of this node."""
+        replica = self._group.replica if self._group is not None else None
+        if replica is None:
+            return {"phase": "joining"}
+        return {"term": replica.node.term, "index": replica.state.index, "role": replica.node.role.name.lower()}
+
+    async def start(self, on_failure: Any) -> None:
+        """Listen, find peers, recover or begin the group. Returns before the group is online."""
+        configuration = self.configuration
+        await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
+        for address in configuration.discovery.addresses:
+            self._peers.discovery.add(address)
+        if configuration.discovery.service is not None:
+            lookup = ServiceLookup(configuration.discovery.service, configuration.peer_port)
+            self._peers.discovery.watch_service(lookup, configuration.discovery.refresh)
+        key = configuration.key.encode()
+        machine = OrderBook(configuration.pairs)
+        group = group_id(key, machine.signature)
+        self._group = await Group.open(
+            GroupSetup(
+                runtime=self._runtime,
+                filesystem=Disk(),
+                directory=str(configuration.data / "member"),
+                channel=self._peers.channel(group, key),
+                machine=machine,
+                group_id=group,
+                name=configuration.name,
+                options=_replica_options(configuration),
+                store_options=StoreOptions(segment_bytes=configuration.storage.segment_bytes),
+                on_failure=on_failure,
+            )
+        )
+        clients = await self._listen(client_application(self._runtime, self._group), configuration.client_port)
+        probes = clients
+        self._write_endpoints(clients, probes)
+        logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
+
+    async def stop(self) -> None:
+        """Give a leadership away, then close listeners, streams and the directory."""
+        group = self._group
+        if group is not None:
+            await group.hand_over(HAND_OVER_SECONDS)
+        for runner in self._runners:
+            await runner.cleanup()
+        if group is not None:
+            await group.close()
+        await self._peers.close()
+
+    async def _listen(self, application: web.Application, port: int) -> str:
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, self.configuration.host, port).start()
+        host, bound = runner.addresses[0][:2]
+        return f"http://{host}:{bound}"
+
+    def _write_endpoints(self, clients: str, probes: str) -> None:
+        """Where this node listens, for whoever started it with drawn ports; complete or not there at all."""
+        peers = f"{self.configuration.host}:{self._peers.port}"
+        document = {"peers": peers, "clients": clients, "probes": probes}
+        unfinished = self.configuration.data / (ENDPOINTS + ".tmp")
+        unfinished.write_text(json.dumps(document))
+        unfinished.rename(self.configuration.data / ENDPOINTS)
+
+
+def _replica_options(configuration: NodeConfiguration) -> ReplicaOptions:
+    raft = configuration.raft
+    return ReplicaOptions(
+        initial_size=configuration.initial_size,
+        incarnation=bytes.fromhex(configuration.incarnation),
+        tick=raft.tick,
+        election_ticks=max(2, round(raft.election_timeout / raft.tick)),
+        heartbeat_ticks=max(1, round(raft.heartbeat / raft.tick)),
+        snapshot_entries=raft.snapshot_every,
+        snapshot_bytes=raft.snapshot_bytes,
+        tail_entries=raft.tail_entries,
+        check_every=raft.check_every,
+    )
+
+
+async def _serve(configuration: NodeConfiguration) -> int:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def failed(error: BaseException) -> None:
+        logger.critical("this node must end: %s", error, exc_info=error)
+        if not ended.done():
+            ended.set_result(exit_code_of(error))
+
+    def asked_to_stop() -> None:
+        if not ended.done():
+            ended.set_result(EXIT_STOPPED)
+
+    runtime = AsyncioRuntime(failed)
+    node = Node(configuration, runtime)
+    logs.set_up(configuration.log, configuration.name, node.status_fields)
+    if configuration.auth.mode == "none":
+        logger.warning("auth is none: every client is an admin")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    try:
+        await node.start(failed)
+    except (StorageError, UnknownFormat, OSError) as error:
+        logger.critical("this node can't start: %s", error)
+        return exit_code_of(error)
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # nothing here makes cycles that grow; a collection would stall the loop
+    code = await ended
+    if code == EXIT_STOPPED:
+        await node.stop()
+    return code
+
+
+def run(configuration: NodeConfiguration) -> int:
+    """Run a node until it is asked to stop or fails; its exit code."""
+    if configuration.auth.mode != "none":
+        logger.error("there are no token keys: a node without them starts only with auth none")
+        return EXIT_CONFIGURATION
+    try:
+        configuration.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.error("data = %s: %s", configuration.data, error.strerror)
+        return EXIT_CONFIGURATION
+    return uvloop.run(_serve(configuration))
