@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderbook.raft.durability import Durability
@@ -29,6 +29,7 @@ def test_entries_that_cannot_follow_are_refused(wrong: list[Entry]) -> None:
         Log(5, 2, wrong)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 40), max_size=30),
     st.integers(0, 30),
@@ -50,6 +51,7 @@ def test_a_batch_is_the_longest_that_fits_and_never_empty(sizes: list[int], cut:
     assert log.bytes_after(first) == sum(costs[1:])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), max_size=12).map(sorted), st.integers(0, 15), st.integers(0, 7))
 def test_the_last_place_of_a_term(terms: list[int], index: int, term: int) -> None:
     log = Log(0, 0, entries(1, *terms))
@@ -136,6 +138,7 @@ class Disk:
             assert tuple(on_disk[:stable]) == self.log.entries(1, stable)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_is_called_durable_survives_a_crash_at_any_moment(data: st.DataObject) -> None:
     """Also when entries are replaced and come back while reports of their first write are under way."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderbook.raft.errors import MembershipReason, MembershipRefused
@@ -84,6 +84,7 @@ def test_an_illegal_change_is_refused_with_its_reason(
 ids = st.sets(st.integers(1, 7), min_size=1)
 
 
+@settings(deadline=None)
 @given(ids, ids, ids, ids)
 def test_majorities_overlap_along_the_whole_way(a: set[int], b: set[int], c: set[int], d: set[int]) -> None:
     """No two steps next to each other can decide apart: that is what makes a change of membership safe."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orderbook.raft.membership import encode
@@ -248,6 +248,7 @@ scalars = st.one_of(
 anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=6).map(tuple), max_leaves=20)
 
 
+@settings(deadline=None)
 @given(st.one_of(anything, st.tuples(st.integers(1, 13), *([scalars] * 4)), st.tuples(st.just(5), *([anything] * 5))))
 def test_whatever_arrives_is_a_message_or_a_value_error(value: Any) -> None:
     try:
@@ -257,6 +258,7 @@ def test_whatever_arrives_is_a_message_or_a_value_error(value: Any) -> None:
     assert to_wire(message) == tuple(value)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ONE_OF_EACH), st.data())
 def test_damage_at_one_place_is_a_message_or_a_value_error(message: Message, data: st.DataObject) -> None:
     packed = bytearray(msgpack.packb(to_wire(message)))
