@@ -7,41 +7,36 @@ The queue is bounded in bytes; what was handed to the socket and not yet taken c
 dropped (``send`` says so); a control message that does ends the connection: the peer doesn't read.
 
 It ends once: by ``end``, called by whoever notices first. From then on nothing is sent but, where the other side may
-still listen, a REFUSE that names the reason; after ``linger`` seconds at most the socket is shut, whatever it holds.
+still listen, a REFUSE that names the reason; after ``linger`` seconds at most the socket is aborted, whatever it holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
-from aiohttp import ClientWebSocketResponse, WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from orderbook.network.framing import CONTROL, GATHER_BYTES, HEADER_BYTES, MAX_FRAME_BYTES, pack_header
 from orderbook.network.handshake import ControlKind, Reason, pack_control
 from orderbook.network.options import NetworkOptions
+from orderbook.network.sockets import PeerSocket
 from orderbook.runtime import Runtime, Timer
 
-WebSocket = ClientWebSocketResponse[bool] | web.WebSocketResponse[bool]
 _QUIET = (Reason.LOST, Reason.SILENT, Reason.NOT_READING)  # nobody listens any more
 
 
 class Connection:
     """``on_end(reason, detail)`` is called once, by whatever ends it, before anything else happens."""
 
-    def __init__(self, runtime: Runtime, socket: WebSocket, options: NetworkOptions) -> None:
+    def __init__(self, runtime: Runtime, socket: PeerSocket, options: NetworkOptions) -> None:
         self.reason: Reason | None = None
         self.queued_bytes = 0
         self.on_end: Callable[[Reason, str], object] = lambda reason, detail: None
         self._runtime = runtime
         self._options = options
         self._socket = socket
-        self._descriptor = _duplicate(socket)
         self._queue: deque[tuple[int, tuple[bytes, ...]]] = deque()
         self._farewell: tuple[Reason, str] | None = None
         self._lingering: Timer | None = None
@@ -70,7 +65,7 @@ class Connection:
         self._wake()
         return True
 
-    def send_control(self, kind: ControlKind, *fields: Any) -> None:
+    def send_control(self, kind: ControlKind, *fields: object) -> None:
         self.send_packed_control(pack_control(kind, *fields))
 
     def send_packed_control(self, packed: bytes) -> None:
@@ -157,10 +152,10 @@ class Connection:
         self.queued_bytes = 0
         self.on_end(reason, detail)
         if reason in _QUIET or not tell:
-            self._shut()
+            self._socket.abort()
         else:
             self._farewell = (reason, detail)
-            self._lingering = self._runtime.call_later(self._options.linger, self._shut)
+            self._lingering = self._runtime.call_later(self._options.linger, self._socket.abort)
         self._wake()
 
     async def finish(self) -> None:
@@ -169,26 +164,10 @@ class Connection:
         await self._written
         if self._lingering is not None:
             self._lingering.cancel()
-        self._shut()
+        self._socket.abort()
 
     async def _say_farewell(self, reason: Reason, detail: str) -> None:
         refusal = pack_control(ControlKind.REFUSE, str(reason), detail[:400])
         await self._socket.send_bytes(pack_header(len(refusal), CONTROL) + refusal)
         code = WSCloseCode.MESSAGE_TOO_BIG if reason is Reason.TOO_LARGE else WSCloseCode.POLICY_VIOLATION
         await self._socket.close(code=code, message=str(reason).encode())
-
-    def _shut(self) -> None:
-        """Shut the socket below its transport: a transport's ``close`` would first wait for what it holds to be taken,
-        and the two kinds of WebSocket offer nothing that does not."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with suppress(OSError):
-                descriptor.shutdown(socket.SHUT_RDWR)
-            descriptor.close()
-
-
-def _duplicate(websocket: WebSocket) -> socket.socket | None:
-    transport_socket = websocket.get_extra_info("socket")
-    if transport_socket is None or transport_socket.fileno() < 0:
-        return None  # it is gone already
-    return socket.socket(fileno=os.dup(transport_socket.fileno()))

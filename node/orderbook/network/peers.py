@@ -16,7 +16,6 @@ from aiohttp import (
     ClientError,
     ClientSession,
     ClientTimeout,
-    ClientWebSocketResponse,
     DummyCookieJar,
     TCPConnector,
     ThreadedResolver,
@@ -24,7 +23,7 @@ from aiohttp import (
 )
 
 from orderbook.network.admission import Claim, our_dial_wins, rival_problem
-from orderbook.network.connection import Connection, WebSocket
+from orderbook.network.connection import Connection
 from orderbook.network.dialler import Answer
 from orderbook.network.discovery import Discovery
 from orderbook.network.framing import MAX_CHANNEL, MAX_MESSAGE_BYTES
@@ -42,6 +41,7 @@ from orderbook.network.handshake import (
 from orderbook.network.link import Link
 from orderbook.network.member_channel import MemberChannel
 from orderbook.network.options import NetworkOptions
+from orderbook.network.sockets import AcceptedSocket, DialledSocket, PeerSocket
 from orderbook.network.statistics import NetworkStatistics, PeerStatistics
 from orderbook.runtime import Runtime, Timer
 
@@ -104,7 +104,10 @@ class Peers:
             limit=0, use_dns_cache=False, resolver=ThreadedResolver(), ssl=tls if tls is not None else True
         )
         self._session = ClientSession(
-            connector=connector, cookie_jar=DummyCookieJar(), timeout=ClientTimeout(total=None, sock_connect=None)
+            connector=connector,
+            cookie_jar=DummyCookieJar(),
+            ws_response_class=DialledSocket,
+            timeout=ClientTimeout(total=None, sock_connect=None),
         )
         self._ticking = self._runtime.call_later(self._options.ping_every, self._tick)
         self.discovery.start()
@@ -178,9 +181,7 @@ class Peers:
         ):
             self.counts.ended[Reason.BUSY] += 1
             return web.Response(status=503, text=Reason.BUSY)
-        socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=self._options.linger
-        )
+        socket = AcceptedSocket(compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=self._options.linger)
         await socket.prepare(request)
         link = self._begin(socket, request.remote or "", dial=0)
         # A task of the runtime's: aiohttp would swallow what a channel's owner raises.
@@ -204,8 +205,8 @@ class Peers:
         name = link.peer.name if link.peer is not None else None
         return Answer(name, link.connection.reason, link.detail)
 
-    async def _connect(self, address: str) -> ClientWebSocketResponse[bool] | Answer:
-        opened: asyncio.Future[ClientWebSocketResponse[bool] | Answer] = asyncio.get_running_loop().create_future()
+    async def _connect(self, address: str) -> DialledSocket | Answer:
+        opened: asyncio.Future[DialledSocket | Answer] = asyncio.get_running_loop().create_future()
 
         async def connect() -> None:
             assert self._session is not None
@@ -217,10 +218,11 @@ class Peers:
             except (OSError, ClientError, ValueError) as error:
                 answer(Answer(None, Reason.UNREACHABLE, str(error)))
             else:
+                assert isinstance(socket, DialledSocket)
                 if not answer(socket):
-                    await socket.close()
+                    socket.abort()
 
-        def answer(result: ClientWebSocketResponse[bool] | Answer) -> bool:
+        def answer(result: DialledSocket | Answer) -> bool:
             if opened.done():
                 return False
             opened.set_result(result)
@@ -236,7 +238,7 @@ class Peers:
             timer.cancel()
             connecting.cancel()
 
-    def _begin(self, socket: WebSocket, remote: str, dial: int) -> Link:
+    def _begin(self, socket: PeerSocket, remote: str, dial: int) -> Link:
         link = Link(self, Connection(self._runtime, socket, self._options), remote, dial)
         self._links[link] = None
         return link
