@@ -1,6 +1,6 @@
 """What an operator asks of a member: its status; another membership, another leader, a snapshot.
 
-Membership and leadership are the leader's to change: on another member they raise ``NotLeading``, which names the leader.
+Membership and leadership are the leader's to change: on another member they raise ``NotLeading``, which names it.
 Each waits until the change is done here. A wait that ends without that is Uncertain: the change may yet be done, and a
 look at ``status`` tells; asking again is safe, since a change of membership names the configuration that it expects.
 """

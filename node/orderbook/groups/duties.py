@@ -26,7 +26,7 @@ class LeaderDuties:
         self._check_every = check_every
         self.term = 0  # the leadership that ``due`` speaks for
         self._initial_done = False
-        self._waiting: dict[EntryType, int] = {}  # type -> applied index when it was proposed
+        self._waiting: set[int] = set()  # types proposed and not applied yet
         self._last_check = 0
 
     def begin(self, term: int) -> None:
@@ -39,11 +39,13 @@ class LeaderDuties:
 
     def applied(self, type: int) -> None:
         """An entry of this type was applied: one like it may be proposed again."""
-        if type in self._waiting:
-            del self._waiting[EntryType(type)]
+        self._waiting.discard(type)
+        if type == EntryType.CHECK:
+            self._last_check = self._state.index
 
     def retry(self) -> None:
-        """Nothing was applied for a while: whatever was proposed may be lost."""
+        """Something that ``due`` said could not be proposed: it says all of it again."""
+        self._initial_done = False
         self._waiting.clear()
 
     def due(self, stamp_ms: int, verdict: Verdict | None, version: int) -> list[Duty]:
@@ -54,11 +56,10 @@ class LeaderDuties:
             self._initial_done = True
             duties += [Duty(EntryType.PLAIN_COMMANDS, body, 1) for body in state.machine.initial_commands()]
         deadline = state.next_deadline()
-        if deadline is not None and deadline <= stamp_ms:
+        if deadline is not None and deadline <= max(stamp_ms, state.now_ms):
             self._once(duties, Duty(EntryType.TICK))
         if state.index - self._last_check >= self._check_every:
-            self._last_check = state.index
-            duties.append(Duty(EntryType.CHECK))
+            self._once(duties, Duty(EntryType.CHECK))
         if verdict is not None:
             self._once(duties, Duty(EntryType.VERDICT, msgpack.packb([verdict.check_index, verdict.hash])))
         if version > state.machine_version and not state.settings.hold_machine_version:
@@ -67,5 +68,5 @@ class LeaderDuties:
 
     def _once(self, duties: list[Duty], duty: Duty) -> None:
         if duty.type not in self._waiting:
-            self._waiting[duty.type] = self._state.index
+            self._waiting.add(duty.type)
             duties.append(duty)

@@ -7,8 +7,15 @@ Every member that has no group yet announces its ``View``: who it is, and whom i
 - and all report the same list of (name, id).
 
 All of them then compute the same incarnation and the same first configuration; no message decides. One that comes late
-finds a group that has begun: named in its first configuration it adopts it, otherwise it waits until it is added. So
-two halves of a network can't begin two groups: a member that began is in the list of all that could have.
+finds a group that has begun: named in its first configuration it adopts it, otherwise it waits until it is added.
+
+Why two groups don't begin side by side, as long as there are only ``initial_size`` names, one process has each, and
+what a peer announces arrives in order: identities of a name then succeed each other in the view of every member alike
+(another one comes with another directory). Say one list differs from a later one in some identities. Whoever is in
+both announced the earlier one first; had it begun a group by that, it would not have announced the later one. So all
+that began by the earlier list lost their directories before the later one became unanimous. More than
+``initial_size`` empty members in two parts of a network that don't see each other can begin two groups: a member that
+was given the incarnation does not.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from orderbook.groups.identity import first_incarnation
+from orderbook.groups.identity import MAX_MEMBER_ID, first_incarnation
 from orderbook.raft.types import Member
 
 
@@ -78,8 +85,8 @@ def _members(rows: Any) -> tuple[Member, ...]:
 
 
 def _member(row: Any) -> Member:
-    if type(row) is not list or len(row) != 2 or type(row[0]) is not str or type(row[1]) is not int or row[1] < 1:
-        raise ValueError(f"a member is [name, id], not {row!r:.80}")
+    if type(row) is not list or [type(field) for field in row] != [str, int] or not 1 <= row[1] <= MAX_MEMBER_ID:
+        raise ValueError(f"a member is [name, id], the id from 1 to 2^63-1, not {row!r:.80}")
     return Member(row[0], row[1])
 
 
@@ -87,14 +94,15 @@ def decide(group: bytes, own: View, others: Mapping[str, View], given: bytes = b
     """What a member without a group does next.
 
     ``others`` are the newest views by name of the members that are connected; ``given`` is the incarnation that was
-    recorded elsewhere, empty if none was: a member that was given one never begins another.
+    recorded elsewhere, empty if none was: a member that was given one never begins another. A member that was added
+    later does not know the first configuration, so one peer that knows this member in it counts more than any other.
     """
-    for view in (others[name] for name in sorted(others)):
-        if not view.incarnation or (given and view.incarnation != given):
-            continue
+    begun = [view for _, view in sorted(others.items()) if view.incarnation and given in (b"", view.incarnation)]
+    for view in begun:
         if own.member in view.first_members:
             return Begin(view.incarnation, tuple(sorted(view.first_members)))
-        return Join(view.incarnation)
+    if begun:
+        return Join(begun[0].incarnation)
     seen = tuple(sorted([own.member, *(view.member for view in others.values())]))
     names = ", ".join(member.name for member in seen)
     if given:

@@ -53,7 +53,10 @@ class Joining:
     def on_frame(self, peer: str, frame: Frame) -> None:
         """An announcement, or the first frame of a leader that added this member. Raises ValueError if malformed."""
         if frame.kind == FrameKind.ANNOUNCE:
-            self._views[peer] = view_from_wire(frame.fields[0])
+            view = view_from_wire(frame.fields[0])
+            if view.member.name != peer:
+                raise ValueError(f"{peer} announces itself as {view.member.name!r}")
+            self._views[peer] = view
             self._look()
         elif (
             isinstance(self._decision, Join)
@@ -96,8 +99,9 @@ class Joining:
             self.waits_for = self._decision.reason
 
     def _end(self, incarnation: bytes, voters: tuple[Member, ...]) -> None:
-        self.stop()
-        self._joined(incarnation, voters)
+        if self._timer is not None:
+            self.stop()
+            self._joined(incarnation, voters)
 
 
 def pack_announcement(view: View) -> bytes:

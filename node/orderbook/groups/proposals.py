@@ -72,7 +72,7 @@ class Proposals:
 
     def placed(self, request: int, term: int, index: int) -> None:
         pending = self._pending.get(request)
-        if pending is not None:
+        if pending is not None and not pending.term:
             pending.term, pending.index = term, index
             self._by_index.setdefault(index, []).append(pending)
 
@@ -118,9 +118,10 @@ class Proposals:
             self._finish(pending, None, Unavailable("stopped") if never_sent else Uncertain("this member stopped"))
 
     def _finish(self, pending: Pending, applied: Applied | None, error: GroupError | None) -> None:
-        del self._pending[pending.request]
+        if self._pending.pop(pending.request, None) is None:
+            return  # a callback of another request ended this one meanwhile
         self.bytes -= len(pending.sealed)
-        if pending.index:
+        if pending.term:
             there = self._by_index[pending.index]
             there.remove(pending)
             if not there:

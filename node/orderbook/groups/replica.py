@@ -16,13 +16,12 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from orderbook.groups.duties import LeaderDuties
 from orderbook.groups.errors import MalformedPeer, Unavailable
+from orderbook.groups.leading import Leading
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.proposals import Done, Pending, Proposals
 from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
-from orderbook.groups.reports import Reports
 from orderbook.groups.snapshots import Snapshots
 from orderbook.groups.statistics import Statistics
 from orderbook.network.channel import Channel
@@ -30,21 +29,17 @@ from orderbook.raft import (
     Entry,
     EntryKind,
     Message,
-    NotLeader,
     Outgoing,
-    ProposalsPaused,
     RawNode,
     Ready,
     Role,
-    TooManyUncommitted,
     from_wire,
     to_wire,
 )
 from orderbook.runtime import Runtime, Timer
 from orderbook.storage import Identity, Store
-from orderbook.wire.envelope import EntryType, Header, MalformedEnvelope, UnknownFormat, check_sealed, seal, stamp
+from orderbook.wire.envelope import EntryType, Header, MalformedEnvelope, UnknownFormat, check_sealed, seal
 from orderbook.wire.frames import Frame, FrameKind, pack_frame
-from orderbook.wire.roles import Role as PrincipalRole
 
 
 class Phase(StrEnum):
@@ -53,13 +48,6 @@ class Phase(StrEnum):
     QUARANTINED = "quarantined"  # its state differs from the majority's
     HALTED = "halted"  # no majority agrees on the state
     STOPPED = "stopped"
-
-
-REFUSALS = {
-    NotLeader: "no_leader",
-    ProposalsPaused: "transferring",
-    TooManyUncommitted: "overloaded",
-}
 
 
 class Replica:
@@ -90,8 +78,7 @@ class Replica:
         self._proposals = Proposals(options.max_pending_bytes)
         self._proposals.start_at(runtime.random.getrandbits(31) << 32)
         self._reads = Reads(self.node.read_index)
-        self._reports = Reports(node.id)
-        self._duties = LeaderDuties(self.state, options.check_every)
+        self._leading = Leading(runtime, options, node, store, lambda: self.state)
         self._snapshots = Snapshots(runtime, store, self)
         self._names: dict[int, str] = {}
         self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
@@ -123,17 +110,9 @@ class Replica:
 
     def give_leadership_away(self) -> bool:
         """Begin to transfer the leadership to the voter that lags least; False if there is nobody to take it."""
-        voters = [voter.id for voter in self.node.configuration.voters if voter.id != self.node.id]
-        best = max(
-            (peer for peer in self.node.progress() if peer.id in voters and peer.recent_active),
-            key=lambda peer: peer.match,
-            default=None,
-        )
-        if best is None:
-            return False
-        self.node.transfer_leadership(best.id)
+        began = self._leading.give_away()
         self.wake()
-        return True
+        return began
 
     @property
     def id(self) -> int:
@@ -202,7 +181,7 @@ class Replica:
             return self.phase.value
         if not self.node.leader:
             return "no_leader"
-        if self.leads and self._store.health == "full":
+        if self.leads and self._leading.disk == "full":
             return "disk_full"
         return None
 
@@ -225,7 +204,7 @@ class Replica:
         parsed: list[Message] = [from_wire(message) for message in messages]
         checked = (int(check[0]), int(check[1])) if check is not None else None
         now = self.runtime.monotonic()
-        self._reports.heard(frame.sender, clock_ms, now, version, self.state.now_ms, checked)
+        self._leading.reports.heard(frame.sender, clock_ms, now, version, self.state.now_ms, checked)
         for message in parsed:
             self.node.step(frame.sender, message)
 
@@ -235,7 +214,7 @@ class Replica:
             requests = [check_sealed(one).header.request for one in sealed]
         except (MalformedEnvelope, UnknownFormat) as error:
             raise ValueError(str(error)) from error
-        placed = self._propose(sealed)
+        placed = self._leading.propose(sealed)
         if isinstance(placed, str):
             answers: list[list[Any]] = [[request, placed] for request in requests]
         else:
@@ -338,7 +317,7 @@ class Replica:
         waiting, self._local = self._local, []
         leader = self.node.leader
         if leader == self.node.id:
-            placed = self._propose([pending.sealed for pending in waiting])
+            placed = self._leading.propose([pending.sealed for pending in waiting])
             for number, pending in enumerate(waiting):
                 if isinstance(placed, str):
                     self._proposals.refused(pending.request, Unavailable(placed))
@@ -352,40 +331,6 @@ class Replica:
         else:
             for pending in waiting:
                 self._proposals.refused(pending.request, Unavailable("no_leader"))
-
-    def _propose(self, sealed: list[bytes]) -> list[tuple[int, int]] | str:
-        """Stamp and append, as the leader: where each stands as (term, index), or why not (a reason of Unavailable)."""
-        if self._store.health == "full":
-            return "disk_full"
-        stamp_ms = self._stamp()
-        try:
-            term, first = self.node.propose([stamp(one, stamp_ms) for one in sealed])
-        except (NotLeader, ProposalsPaused, TooManyUncommitted) as error:
-            return REFUSALS[type(error)]
-        return [(term, first + number) for number in range(len(sealed))]
-
-    def _stamp(self) -> int:
-        voters = [member.id for member in self.node.configuration.voters]
-        return self._reports.stamp(self.runtime.wall_ms(), self.runtime.monotonic(), voters, self.options.clock_lead_ms)
-
-    def _do_duties(self) -> None:
-        if not (self.leads and self.node.has_committed_in_term):
-            return
-        if self.node.term != self._duties.term:
-            self._reports.forget()
-            self._duties.begin(self.node.term)
-        configuration = self.node.configuration
-        voters = [member.id for member in configuration.voters]
-        members = [*voters, *(member.id for member in configuration.learners)]
-        state = self.state
-        version = self._reports.supported_version(
-            members, state.machine.version, state.now_ms, state.settings.version_soak_ms
-        )
-        for duty in self._duties.due(self._stamp(), self._reports.verdict(voters), version):
-            header = Header(0, 0, 0, 0, duty.commands, 0, "", PrincipalRole.ADMIN)
-            if isinstance(self._propose([seal(duty.type, header, duty.body)]), str):
-                self._duties.retry()
-        self.wake()
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -425,13 +370,10 @@ class Replica:
             self._after_own(applied)
 
     def _after_own(self, applied: Applied) -> None:
-        self._duties.applied(applied.type)
-        if applied.type == EntryType.CHECK:
-            self.statistics.checks += 1
-            self._reports.check(self.node.id, applied.log_index, self.state.checks[applied.log_index])
-        elif applied.type == EntryType.VERDICT and self.state.verdict is not None:
+        self._leading.applied(applied)
+        self.statistics.checks += applied.type == EntryType.CHECK
+        if applied.type == EntryType.VERDICT and self.state.verdict is not None:
             index, hash = self.state.verdict
-            self._reports.judged(index)
             own = self.state.checks.get(index)
             self.statistics.verdicts_equal += own is not None and own == hash
             self.statistics.verdicts_differing += own is not None and own != hash
@@ -461,7 +403,7 @@ class Replica:
     def restored(self, state: ReplicatedState) -> None:
         """It did: go on from there."""
         self.state = state
-        self._duties = LeaderDuties(state, self.options.check_every)
+        self._leading.restored()
         self._proposals.skipped_to(state.index)
         self.phase = Phase.MEMBER
         self._learn_names()
@@ -492,7 +434,7 @@ class Replica:
             self._reads.tick(now)
             self._proposals.expire(now)
             self._snapshots.tick()
-            self._do_duties()
+            self._leading.tick(now)
         except Exception as error:
             self.fail(error)
             raise

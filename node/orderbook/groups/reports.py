@@ -39,14 +39,21 @@ class Reports:
                 del self._checks[min(self._checks)]
 
     def stamp(self, own_ms: int, at: float, voters: Sequence[int], lead_ms: int) -> int:
-        """The leader's clock, at most ``lead_ms`` ahead of the median of the voters' clocks (its own among them)."""
-        clocks = [own_ms]
+        """The leader's clock, at most ``lead_ms`` ahead of the median of the voters' clocks.
+
+        A voter that was not heard counts as one whose clock is behind: with a majority of sound clocks among all the
+        voters the stamp is sound. Where less than a majority is known the stamp is 0, and log time stands still.
+        """
+        clocks = []
         for voter in voters:
-            if voter != self._own_id and voter in self._clocks:
+            if voter == self._own_id:
+                clocks.append(own_ms)
+            elif voter in self._clocks:
                 clock, heard = self._clocks[voter]
                 clocks.append(clock + int((at - heard) * 1000))
         clocks.sort()
-        return min(own_ms, clocks[(len(clocks) - 1) // 2] + lead_ms)
+        median = (len(voters) - 1) // 2 - (len(voters) - len(clocks))
+        return max(0, min(own_ms, clocks[median] + lead_ms)) if median >= 0 else 0
 
     def verdict(self, voters: Sequence[int]) -> Verdict | None:
         """What to log about the newest check on which it can be told; None while it can't."""
@@ -78,7 +85,9 @@ class Reports:
         return lowest
 
     def forget(self) -> None:
-        """A new leadership begins: what was heard in an earlier one says nothing about now."""
-        self._clocks.clear()
+        """A new leadership begins: versions and hashes that were heard in an earlier one say nothing about now.
+
+        Clocks do: those of the majority that elected this leader have just arrived.
+        """
         self._versions.clear()
         self._checks.clear()

@@ -3,9 +3,13 @@
 What a node could not take (Unavailable), what got lost (Uncertain), and what came too early (a gap) is sent again, in
 order, to whichever node the transport reaches then. The group runs each batch once however often it is sent.
 
-An answer is sure unless the session itself ended meanwhile. Then each batch in flight is settled by its own answer: one
-that was surely never run goes into a new session, one of which an earlier sending got no sure answer (``doubt``) ends
-Uncertain and is never sent anew. The new session is opened when all are settled.
+An answer is sure unless the session itself ended meanwhile. Then each batch in flight is settled by the answers to all
+its sendings: one that was surely never run goes into a new session, one of which some sending got no sure answer
+(``doubt``) ends Uncertain and is never sent anew. The new session is opened when all are settled. A refusal says
+nothing of the other sendings either: of a batch in doubt it ends Uncertain, too.
+
+Batches wait without a bound in time, but not in bytes: beyond ``max_waiting_bytes`` of bodies without an answer the
+next one is Unavailable(overloaded) at once, and never sent.
 """
 
 from __future__ import annotations
@@ -17,11 +21,13 @@ from typing import Any, Protocol
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.sessions import Outcome
 from orderbook.runtime import Runtime, Timer
+from orderbook.wire.envelope import MAX_BODY_BYTES, MAX_COMMANDS
 
 RETRY_FIRST_SECONDS = 0.02
 RETRY_MOST_SECONDS = 1.0
 
 _RETRIED = (Outcome.SEQUENCE_GAP, Outcome.SESSION_UNKNOWN)
+_NUMBER_NOT_USED = (Outcome.NOT_OWNER, Outcome.NOT_PERMITTED, Outcome.MALFORMED)
 
 Answered = Callable[[Any, GroupError | None], None]
 
@@ -55,13 +61,13 @@ class _Batch:
         self.body = body
         self.done = done
         self.round = 0  # of the newest sending; 0: never sent in this session
-        self.outstanding = False  # the newest sending has no answer yet
-        self.doubt = False  # an earlier sending may have been, or may yet be, run
+        self.outstanding = 0  # sendings that have no answer yet
+        self.doubt = False  # a sending ended without a sure answer: it may have been, or may yet be, run
         self.answered = False
 
     @property
     def may_have_run(self) -> bool:
-        return self.doubt or self.outstanding
+        return self.doubt or self.outstanding > 0
 
 
 class SessionClient:
@@ -75,6 +81,7 @@ class SessionClient:
         timeout_ms: int = 30_000,
         cancel_on_close: bool = False,
         window: int = 64,
+        max_waiting_bytes: int = 64 << 20,
     ) -> None:
         self.session = 0
         self.retries = 0  # statistics: batches sent more than once
@@ -83,6 +90,8 @@ class SessionClient:
         self._timeout_ms = timeout_ms
         self._cancel_on_close = cancel_on_close
         self._window = window
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0  # of bodies without an answer
         self._next_number = 1
         self._acked = 0
         self._flight: deque[_Batch] = deque()  # numbered, unanswered ones and answered ones behind them
@@ -102,10 +111,21 @@ class SessionClient:
         return len(self._queue) + sum(not batch.answered for batch in self._flight)
 
     def submit(self, commands: int, body: bytes, done: Answered) -> None:
-        """Have a batch run exactly once; ``done`` gets its answer, Refused, or Uncertain if the session expired."""
+        """Have a batch run exactly once; ``done`` gets its answer, Refused, or Uncertain if the session expired.
+
+        Raises ValueError for what no entry of the log holds: it would stand in the way of all that come after it.
+        """
+        if not 1 <= commands <= MAX_COMMANDS:
+            raise ValueError(f"a batch holds 1 to {MAX_COMMANDS} commands, not {commands}")
+        if len(body) > MAX_BODY_BYTES:
+            raise ValueError(f"a batch's body is at most {MAX_BODY_BYTES} bytes, not {len(body)}")
         if self._closed:
             done(None, Unavailable("stopped"))
             return
+        if self._waiting_bytes + len(body) > self._max_waiting_bytes:
+            done(None, Unavailable("overloaded"))
+            return
+        self._waiting_bytes += len(body)
         self._queue.append(_Batch(commands, body, done))
         self._advance()
 
@@ -121,7 +141,7 @@ class SessionClient:
         for batch in waiting:
             if not batch.answered:
                 sent = Uncertain("the session was closed") if batch.may_have_run else Unavailable("stopped")
-                batch.done(None, sent)
+                self._end(batch, None, sent)
         if self.session:
             self._transport.close_session(self.session, lambda _answer, _error: done())
         else:
@@ -159,6 +179,11 @@ class SessionClient:
         def opened(session: int, error: GroupError | None) -> None:
             self._opening = False
             if self._closed:
+                if error is None:
+                    self._transport.close_session(session, lambda _answer, _error: None)
+                return
+            if isinstance(error, Refused):
+                self._refuse(error)
                 return
             if error is not None:
                 self._retry_later()
@@ -176,13 +201,20 @@ class SessionClient:
 
         self._transport.open_session(self._timeout_ms, self._cancel_on_close, opened)
 
+    def _refuse(self, error: Refused) -> None:
+        """The group opens no session: nothing that waits for one was run, and nothing will be."""
+        waiting = [*self._flight, *self._queue]
+        self._flight.clear()
+        self._queue.clear()
+        for batch in waiting:
+            self._end(batch, None, error)
+
     def _send(self, batch: _Batch) -> None:
         round = batch.round = self._round
-        if batch.outstanding:
-            batch.doubt = True
-        batch.outstanding = True
+        batch.outstanding += 1
 
         def done(answer: Any, error: GroupError | None) -> None:
+            batch.outstanding -= 1
             if not batch.answered and not self._closed:
                 self._on_answer(batch, round, answer, error)
 
@@ -192,13 +224,15 @@ class SessionClient:
         if error is None:
             self._finish(batch, answer, None)
         elif isinstance(error, Refused) and error.outcome not in _RETRIED:
-            self._finish(batch, None, error)
-        elif round == batch.round:
-            batch.outstanding = False
+            if error.outcome in _NUMBER_NOT_USED:
+                self._lost = True  # whatever comes behind it in this session would leave a gap
+            ran = error.outcome is Outcome.RESULT_DROPPED
+            self._finish(batch, None, Uncertain(str(error)) if ran or batch.may_have_run else error)
+        else:
             batch.doubt = batch.doubt or isinstance(error, Uncertain)
             if isinstance(error, Refused) and error.outcome is Outcome.SESSION_UNKNOWN:
                 self._lost = True
-            if not self._lost:
+            if round == batch.round and not self._lost:
                 self._retry_later()
         if self._lost:
             self._settle()
@@ -210,11 +244,16 @@ class SessionClient:
         while flight and flight[0].answered:
             done = flight.popleft()
             self._acked = done.first + done.commands - 1
-        batch.done(answer, error)
+        self._end(batch, answer, error)
         self._advance()
 
+    def _end(self, batch: _Batch, answer: Any, error: GroupError | None) -> None:
+        batch.answered = True
+        self._waiting_bytes -= len(batch.body)
+        batch.done(answer, error)
+
     def _settle(self) -> None:
-        """The session is lost: once no batch is outstanding, end those in doubt and begin anew with the others."""
+        """The session is lost: once no sending is outstanding, end those in doubt and begin anew with the others."""
         waiting = [batch for batch in self._flight if not batch.answered]
         if any(batch.outstanding for batch in waiting):
             return
@@ -223,8 +262,7 @@ class SessionClient:
         self._flight = deque(batch for batch in waiting if not batch.doubt)
         for batch in waiting:
             if batch.doubt:
-                batch.answered = True
-                batch.done(None, Uncertain("the session expired before a repeat was answered"))
+                self._end(batch, None, Uncertain("the session ended before a repeat was answered"))
         self._advance()
 
     def _retry_later(self) -> None:
@@ -240,9 +278,10 @@ class SessionClient:
     def _resend(self) -> None:
         """Send all that has no answer again, in order; a refusal within that stops it until the next retry."""
         self._round += 1
+        round = self._round
         if self.session and not self._lost:
             for batch in list(self._flight):
-                if not batch.answered and not self._holds():
+                if not batch.answered and round == self._round and not self._holds():
                     self.retries += batch.round > 0
                     self._send(batch)
         self._advance()
@@ -254,14 +293,18 @@ class SessionClient:
     def _keep_alive_later(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        self._keeping = self._runtime.call_later(self._timeout_ms / 3000, self._keep_alive)
+        self._keeping = self._runtime.call_later(self._timeout_ms / 6000, self._keep_alive)
 
     def _keep_alive(self) -> None:
-        if self._closed or not self.session:
+        """After a third of the timeout without a word from the group, and again each sixth until there is one."""
+        session = self.session
+        if self._closed or not session:
             return
         quiet = self._runtime.monotonic() - self._heard_at
 
         def done(_answer: Any, error: GroupError | None) -> None:
+            if session != self.session:
+                return
             if isinstance(error, Refused) and not self._flight and not self._queue:
                 self.session = 0  # the next batch opens another
             elif error is None:

@@ -65,8 +65,9 @@ class SnapshotSender:
         elif held >= sending.info.size:
             self._finish(sender, True)
         else:
-            sending.offset = held
-            sending.progress_at = self._runtime.monotonic()
+            if held > sending.offset:
+                sending.progress_at = self._runtime.monotonic()
+            sending.offset = max(held, 0)
             self._send_next(sender)
 
     def tick(self) -> None:
