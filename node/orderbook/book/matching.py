@@ -126,7 +126,7 @@ def _trade(book: Book, taker: LiveOrder, maker: LiveOrder, level: Level, offset:
     taker.open -= quantity
     maker.open -= quantity
     level.total -= quantity
-    maker.side.volume -= quantity
+    maker.side.grow(-quantity)
     bid = taker if taker.side.code == BID else maker
     ask = maker if taker.side.code == BID else taker
     pair = taker.side.pair
@@ -148,7 +148,7 @@ def _trade(book: Book, taker: LiveOrder, maker: LiveOrder, level: Level, offset:
     ordinal: i64 = book.base + len(events)
     pair.fills.push((book.index_key, ordinal, event), bid.number, ask.number, maker.price, quantity)
     events.append(event)
-    pair.traded += quantity
+    pair.count_trade(quantity)
     if maker.open == 0:
         maker.side.filled += 1
         book.remove(maker)

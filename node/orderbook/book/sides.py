@@ -55,9 +55,14 @@ class BookSide:
         best = self.best
         return best is not None and self.sign * best.price >= self.sign * price
 
+    def grow(self, change: int) -> None:
+        """Open quantity came or went. The argument is a Python integer: the sum of machine ones might not fit."""
+        self.volume += change
+
     def has_room(self, key: Any, quantity: i64, standing: i64) -> bool:
         """Whether a level can take ``quantity`` in place of ``standing`` and still be counted in 63 bits."""
-        if self.volume + quantity <= MAX_LEVEL_TOTAL:
+        added: int = quantity
+        if self.volume + added <= MAX_LEVEL_TOTAL:
             return True
         level: Level | None = self.levels.get(key)
         return level is None or level.total - standing <= MAX_LEVEL_TOTAL - quantity
@@ -153,6 +158,9 @@ class Pair:
         self.fills = FillRing(fills_kept)
         self.traded = 0  # quantity ever; for metrics
         self.rejections = [0] * (LAST_REASON + 1)  # by reason; for metrics
+
+    def count_trade(self, quantity: int) -> None:
+        self.traded += quantity
 
     def mixed(self) -> i64:
         """Its part of the state hash. Its orders have their own."""

@@ -103,7 +103,7 @@ class Book:
         side = order.side
         side.level_at(order.price, order.price_key).append(order)
         side.open_orders += 1
-        side.volume += order.open
+        side.grow(order.open)
         trader = order.trader
         if not trader.is_registered:
             self.register(trader)
@@ -127,7 +127,7 @@ class Book:
         level.unlink(order)
         side = order.side
         side.open_orders -= 1
-        side.volume -= order.open
+        side.grow(-order.open)
         if level.count == 0:
             side.drop(level)
         trader = order.trader
@@ -153,7 +153,7 @@ class Book:
         level = order.level
         assert level is not None
         level.total += change
-        order.side.volume += change
+        order.side.grow(change)
         self.rehash(order)
 
     def rehash(self, order: LiveOrder) -> None:

@@ -199,6 +199,7 @@ def _accept(book: Book, order: LiveOrder, offset: Any, events: list[Any]) -> Non
         order.key = book.next_id
         book.next_id += 1
     side = order.side
+    order.session = book.session_for(book.session)
     side.accepted += 1
     book.count_command(order.trader)
     quantity: Any = order.quantity

@@ -1,0 +1,40 @@
+"""Equal events, snapshots and hashes under any hash seed, compiled and interpreted."""
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from orderbook.book import FORM
+from orderbook.book._form import OPTION
+
+TESTS = Path(__file__).parents[2]
+ROOT = TESTS.parent
+RECORDED = (ROOT / os.environ.get("RECORDED_FLOW", "../shared/data") / "coinbase.jsonl").resolve()
+
+
+@cache
+def transcript(hash_seed: str, *options: str) -> list[str]:
+    """What ``transcript.py`` prints: the form, the fingerprint, the hashes."""
+    flows = [str(RECORDED)] if RECORDED.exists() else []
+    script = str(Path(__file__).with_name("transcript.py"))
+    path = os.pathsep.join(str(folder) for folder in (ROOT / "node", TESTS))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed}
+    command = [sys.executable, *options, script, *flows]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return done.stdout.split()
+
+
+def test_two_hash_seeds_give_the_same() -> None:
+    assert transcript("1") == transcript("2")
+
+
+@pytest.mark.skipif(FORM != "compiled", reason="the engine is not compiled here: no C compiler, or no make build")
+def test_the_compiled_and_the_interpreted_form_give_the_same() -> None:
+    form, *compiled = transcript("1")
+    other, *interpreted = transcript("1", "-X", OPTION)
+    assert (form, other) == ("compiled", "interpreted")
+    assert compiled == interpreted
