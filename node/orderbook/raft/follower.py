@@ -16,10 +16,12 @@ class Follower:
     def __init__(self, state: State) -> None:
         self._state = state
         self._matched = 0  # equal to the leader's log up to here, and not confirmed yet
+        self._confirmed = 0  # an answer with this index was sent to this leader
 
     def reset(self) -> None:
         """Another term or leader: nothing is owed to the one before."""
         self._matched = 0
+        self._confirmed = 0
 
     def append(self, message: Append) -> None:
         """Take what follows a place that both logs have; otherwise say where they may still agree."""
@@ -41,7 +43,9 @@ class Follower:
                 state.truncate(new[0].index)
             state.append(new)
         last = previous + len(entries)
-        log.commit_to(min(message.commit, last))
+        committed = log.commit_to(min(message.commit, last))
+        if committed and not message.entries and last <= self._confirmed:
+            return  # it brought the commit index alone: an answer would repeat the one before
         self._confirm(last)
 
     def heartbeat(self, message: Heartbeat) -> None:
@@ -69,6 +73,7 @@ class Follower:
             return
         if index == self._matched:
             self._matched = 0
+        self._confirmed = index
         state.send(state.leader, AppendReply(state.term, index))
 
     def _confirm(self, index: int) -> None:

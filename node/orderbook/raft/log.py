@@ -28,12 +28,13 @@ def _term(entry: Entry) -> int:
 class Log:
     """Entries ``offset + 1 .. last_index`` and the commit index. Committed entries never change."""
 
-    __slots__ = ("_ends", "_entries", "_start", "commit", "offset", "offset_term")
+    __slots__ = ("_ends", "_entries", "_start", "commit", "last_index", "offset", "offset_term")
 
     def __init__(self, offset: int, offset_term: int, entries: Sequence[Entry]) -> None:
         """An empty or recovered log; ``entries`` must follow ``offset`` without a gap. Raises ValueError otherwise."""
         self.offset = offset
         self.offset_term = offset_term
+        self.last_index = offset
         self.commit = offset
         self._entries: list[Entry] = []
         self._start = 0  # bytes before the first entry held
@@ -48,10 +49,6 @@ class Log:
     @property
     def first_index(self) -> int:
         return self.offset + 1
-
-    @property
-    def last_index(self) -> int:
-        return self.offset + len(self._entries)
 
     @property
     def last_term(self) -> int:
@@ -94,6 +91,7 @@ class Log:
         next(ends)
         self._ends.extend(ends)
         self._entries.extend(entries)
+        self.last_index += len(entries)
 
     def first_unknown(self, entries: Sequence[Entry]) -> int:
         """The position in ``entries`` of the first one that this log doesn't have; their number if it has them all."""
@@ -111,6 +109,7 @@ class Log:
         place = index - self.offset - 1
         del self._entries[place:]
         del self._ends[place:]
+        self.last_index = index - 1
 
     def commit_to(self, index: int) -> bool:
         """Raise the commit index, never lower it. True if it moved."""
@@ -139,6 +138,7 @@ class Log:
         self._start = 0
         self.offset = index
         self.offset_term = term
+        self.last_index = index
         self.commit = index
 
     def last_of_term(self, index: int, term: int) -> int:
