@@ -1,59 +1,162 @@
-"""The HTTP surface of a node for clients: the routes of /v1, on one listener."""
+"""The HTTP surface of a node for clients: the routes of /v1 and their description, on one listener.
+
+A request is checked whole (role, path, query, body) before its handler sees it; every error leaves in the one shape of
+``api_errors``. Responses are plain documents; bodies are at most 1 MiB; a WebSocket's queue is bounded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
 from aiohttp import WSMsgType, web
+from multidict import MultiMapping
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orderbook.groups.group import Group
 from orderbook.runtime import Runtime
-from orderbook.server.websocket import WebSocketConnection
+from orderbook.server import openapi
+from orderbook.server.api_calls import Call, Principal, Route
+from orderbook.server.api_errors import ApiError, errors_as_json, invalid, invalid_by
+from orderbook.server.api_fields import Parameters
+from orderbook.server.api_routes import ROUTES
+from orderbook.server.stream_routes import add_stream_routes, everyone_is_admin
+from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
+from orderbook.streams.feed import Feeds
 from orderbook.streams.order_entry import OrderEntry
 from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
 from orderbook.wire.roles import Role
 
-GROUP = web.AppKey("group", Group)
-RUNTIME: web.AppKey[Runtime] = web.AppKey("runtime")
+MAX_BODY_BYTES = 1 << 20
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_MAX_KEY = 256
+
+ParametersType = TypeVar("ParametersType", bound=Parameters)
+PrincipalOf = Callable[[web.Request], tuple[str, Role]]
 
 
-def client_application(runtime: Runtime, group: Group) -> web.Application:
-    """What clients talk to."""
-    application = web.Application()
-    application[GROUP] = group
-    application[RUNTIME] = runtime
-    application.router.add_get("/v1/streams/orders", order_stream)
-    application.router.add_get("/v1/group", group_status)
+def client_application(
+    runtime: Runtime,
+    group: Group,
+    feeds: Feeds | None = None,
+    principal_of: PrincipalOf = everyone_is_admin,
+    max_queued_bytes: int = MAX_QUEUED_BYTES,
+) -> web.Application:
+    """What clients talk to. ``principal_of`` says who asks, or raises ``ApiError``; it looks at each request once.
+
+    Without ``feeds`` only the order stream is served. ``max_queued_bytes`` bounds what waits for one stream's client.
+    """
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
+    for route in ROUTES:
+        application.router.add_route(route.method, route.path, _dispatch(route, group, principal_of))
+    stream = _order_stream(runtime, group, principal_of, max_queued_bytes)
+    application.router.add_get("/v1/streams/orders", stream, allow_head=False)
+    if feeds is not None:
+        add_stream_routes(application, runtime, feeds, principal_of)
+    streams = openapi.STREAMS if feeds is not None else ["/v1/streams/orders"]
+    described = openapi.document(ROUTES, streams)
+
+    async def describe(_request: web.Request) -> web.Response:
+        return web.json_response(described)
+
+    application.router.add_get("/openapi.json", describe, allow_head=False)
     return application
 
 
-async def group_status(request: web.Request) -> web.Response:
-    """Who leads and how far this member is."""
-    replica = request.app[GROUP].replica
-    if replica is None:
-        raise web.HTTPServiceUnavailable
-    status = {
-        "leader": replica.name_of(replica.leader) if replica.leader else None,
-        "applied": replica.state.index,
-        "state_hash": f"{replica.state.state_hash:016x}",
-    }
-    return web.json_response(status)
+def _dispatch(
+    route: Route, group: Group, principal_of: PrincipalOf
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    bodies = _Bodies(route)
+
+    async def serve(request: web.Request) -> web.Response:
+        principal = Principal(*principal_of(request))
+        if principal.role < route.role:
+            message = f"this is for the role {route.role.name.lower()}, not {principal.role.name.lower()}"
+            raise ApiError(403, "forbidden", message, reason="not_permitted")
+        call = Call(
+            group,
+            principal,
+            _idempotency_key(request) if route.keyed else None,
+            _parameters("path", route.path_model, request.match_info),
+            _parameters("query", route.query_model, request.query),
+            await bodies.read(request),
+        )
+        document, status, headers = await route.handler(call)
+        return web.json_response(document, status=status, headers=headers)
+
+    return serve
 
 
-async def order_stream(request: web.Request) -> web.WebSocketResponse:
-    """Orders in, exactly one reply to each request out."""
-    socket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,), max_msg_size=MAX_REQUEST_BYTES, heartbeat=5.0, compress=False
-    )
-    await socket.prepare(request)
-    connection = WebSocketConnection(socket, "admin", Role.ADMIN)
-    entry = OrderEntry(request.app[GROUP], connection)
-    writing = request.app[RUNTIME].spawn(connection.write(), "write order stream")
+def _parameters(place: str, model: type[ParametersType], values: Any) -> ParametersType:
+    if isinstance(values, MultiMapping) and len(values) != len(set(values)):
+        repeated = sorted(name for name in set(values) if len(values.getall(name)) > 1)
+        raise invalid((f"{place}.{name[:80]}", "given more than once") for name in repeated)
     try:
-        async for message in socket:
-            if message.type is WSMsgType.BINARY:
-                entry.on_message(message.data)
-            else:
-                connection.close("the order stream takes binary messages")
-    finally:
-        connection.close("closed")
-        writing.cancel()
-    return socket
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise invalid_by(place, error) from error
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    keys = request.headers.getall(IDEMPOTENCY_KEY, [])
+    if not keys:
+        return None
+    if len(keys) > 1 or not 1 <= len(keys[0]) <= _MAX_KEY or not (keys[0].isascii() and keys[0].isprintable()):
+        raise invalid([(f"header.{IDEMPOTENCY_KEY}", f"1 to {_MAX_KEY} printable ASCII characters are allowed, once")])
+    return keys[0]
+
+
+class _Bodies:
+    """Reads the body of a route's requests as its model."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._one: TypeAdapter[BaseModel] | None = TypeAdapter(route.body) if route.body is not None else None
+        self._many: TypeAdapter[Any] | None = TypeAdapter(route.body_list) if route.body_list is not None else None
+
+    async def read(self, request: web.Request) -> Any:
+        """The checked body; None for a route that takes none. Raises ApiError."""
+        data = await request.read()
+        if self._one is None:
+            if data:
+                raise invalid([("body", "this route takes none")])
+            return None
+        if not data and self._route.body_optional:
+            data = b"{}"
+        elif request.content_type != "application/json":
+            raise ApiError(415, "unsupported_media_type", "a body is sent with Content-Type: application/json")
+        is_list = self._many is not None and data.lstrip()[:1] == b"["
+        adapter = self._many if is_list and self._many is not None else self._one
+        try:
+            return adapter.validate_json(data)
+        except ValidationError as error:
+            raise invalid_by("body", error) from error
+
+
+def _order_stream(
+    runtime: Runtime, group: Group, principal_of: PrincipalOf, max_queued_bytes: int
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def order_stream(request: web.Request) -> web.StreamResponse:
+        """Orders in, exactly one reply to each request out."""
+        principal, role = principal_of(request)
+        socket = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,), max_msg_size=MAX_REQUEST_BYTES, heartbeat=5.0, compress=False
+        )
+        if not socket.can_prepare(request):
+            raise ApiError(426, "upgrade_required", "this is a WebSocket", {"Upgrade": "websocket"})
+        await socket.prepare(request)
+        connection = WebSocketConnection(socket, principal, role, max_queued_bytes)
+        entry = OrderEntry(group, connection)
+        writing = runtime.spawn(connection.write(), "write order stream")
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.BINARY:
+                    entry.on_message(message.data)
+                else:
+                    connection.close("the order stream takes binary messages")
+        finally:
+            connection.close("closed")
+            writing.cancel()
+        return socket
+
+    return order_stream
