@@ -7,7 +7,7 @@ import gc
 from time import perf_counter
 from typing import Any
 
-from orderbook.book import DefinePair, OrderBook, Role
+from orderbook.book import FORM, DefinePair, OrderBook, Role
 from orderbook.book.codec import encode_commands, pack
 from orderbook.cli.order_flow import MIX, PAIRS, OrderFlow
 
@@ -45,6 +45,7 @@ def measure(commands: int, batch: int) -> dict[str, Any]:
         "commands_per_second": int(done / spent),
         "commands": done,
         "batch": batch,
+        "form": FORM,
         "fills": sum(pair.fills for pair in counts.pairs),
         "rejected": sum(counts.rejected),
         "resting": counts.orders,
