@@ -12,34 +12,23 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple
 
-from orderbook.groups.errors import GroupError, MalformedPeer, NotBootstrapped, Unavailable
-from orderbook.groups.forming import View, view_from_wire
+from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable
 from orderbook.groups.identity import MAX_MEMBER_ID
-from orderbook.groups.joining import Joining, pack_announcement
 from orderbook.groups.local import LocalTransport
-from orderbook.groups.options import ReplicaOptions
+from orderbook.groups.membership import GroupSetup, Membership
+from orderbook.groups.recovery import ASK_SECONDS, RecoveryRefused, check_request, reborn_identity
 from orderbook.groups.replica import Phase, Replica
-from orderbook.groups.replicated import Applied, ReplicatedState
+from orderbook.groups.replicated import Applied
 from orderbook.groups.session_client import SessionClient
-from orderbook.groups.snapshots import meta_of
 from orderbook.groups.statemachine import Event, StateMachine
-from orderbook.groups.waiting import Conditions, in_slices, run_on
-from orderbook.network.channel import Channel
-from orderbook.raft import (
-    Configuration,
-    Entry,
-    HardState,
-    Member,
-    RaftConfig,
-    RawNode,
-    decode_configuration,
-    encode_configuration,
-)
-from orderbook.runtime import Runtime, Worker
-from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions
+from orderbook.groups.waiting import Conditions, run_on
+from orderbook.raft import Configuration, HardState, Member, encode_configuration
+from orderbook.storage import Identity, set_aside
 from orderbook.storage.statistics import Statistics as StorageStatistics
 from orderbook.wire.envelope import MAX_COMMANDS
-from orderbook.wire.frames import FrameKind, MalformedFrame, unpack_frame
+from orderbook.wire.frames import FrameKind
+
+__all__ = ["Answer", "Committed", "Consistency", "Group", "GroupSetup", "When", "by_command"]
 
 BATCH_COMMANDS = 1000
 
@@ -56,39 +45,18 @@ class Answer(NamedTuple):
     at: int
 
 
-class GroupSetup(NamedTuple):
-    """What a member is made of; see ``Group.open``."""
-
-    runtime: Runtime
-    filesystem: FileSystem
-    directory: str
-    channel: Channel
-    machine: StateMachine
-    group_id: bytes
-    name: str
-    options: ReplicaOptions
-    store_options: StoreOptions
-    on_failure: Callable[[BaseException], None]
-
-
 class Group:
     """One member. Made by ``Group.open``; all methods are called on its loop."""
 
-    def __init__(self, setup: GroupSetup, store: Store, log_worker: Worker, identity: Identity) -> None:
+    def __init__(self, setup: GroupSetup) -> None:
         self.setup = setup
-        self.identity = identity
-        self.replica: Replica | None = None
         self.on_applied: list[Callable[[Applied], None]] = []
         self.on_change: list[Callable[[], None]] = []
-        self.strangers: dict[str, Member] = {}  # who is connected, has no group yet, and may be added
-        self.frames_refused = 0
         self._runtime = setup.runtime
-        self._store = store
-        self._log_worker = log_worker
-        self._worker = setup.runtime.worker("group")
-        self._joining: Joining | None = None
         self._conditions = Conditions(setup.runtime)
         self._session: SessionClient | None = None
+        self._membership: Membership | None = None
+        self._moving = False  # from one membership to the next
         self._closed = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -99,34 +67,8 @@ class Group:
 
         Raises what ``Store.open`` raises: a directory in use, or damaged where nothing may be damaged.
         """
-        worker = setup.runtime.worker("log")
-        store = await run_on(
-            worker,
-            lambda: Store.open(
-                setup.filesystem,
-                setup.directory,
-                worker,
-                setup.store_options,
-                monotonic=setup.runtime.monotonic,
-                on_failure=setup.on_failure,
-            ),
-        )
-        recovered = store.take_recovered()
-        identity = recovered.identity
-        if identity is None:
-            identity = Identity(setup.name, setup.runtime.random.randrange(1, MAX_MEMBER_ID), b"", b"")
-            await run_on(worker, lambda: store.identify(identity))
-        group = cls(setup, store, worker, identity)
-        if identity.incarnation:
-            await group._start(recovered)
-        else:
-            group._join()
-        channel = setup.channel
-        channel.on_frame = group._on_frame
-        channel.on_connected = group._on_connected
-        channel.on_disconnected = group._on_disconnected
-        for peer in channel.peers():
-            group._on_connected(peer)
+        group = cls(setup)
+        group._membership = await Membership.enter(setup, group._entered)
         return group
 
     async def close(self) -> None:
@@ -136,16 +78,9 @@ class Group:
         self._closed = True
         if self._session is not None:
             self._session.close()
-        if self._joining is not None:
-            self._joining.stop()
-        if self.replica is not None:
-            self.replica.stop()
         self._conditions.fail(Unavailable("stopped"))
-        self._worker.close()
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._store.close(lambda: closed.set_result(None))
-        await closed
-        self._log_worker.close()
+        if self._membership is not None:
+            await self._membership.close()
 
     async def hand_over(self, seconds: float) -> None:
         """Give a leadership to another voter that has caught up, and wait for it for at most ``seconds``."""
@@ -155,117 +90,108 @@ class Group:
         with suppress(TimeoutError):
             await self._conditions.until(lambda: not replica.leads, seconds, "another leader")
 
-    def _join(self) -> None:
-        options = self.setup.options
-        member = Member(self.identity.name, self.identity.member_id)
-        self._joining = Joining(
-            self._runtime,
-            self.setup.channel,
-            self.setup.group_id,
-            member,
-            options.initial_size,
-            options.incarnation,
-            options.announce_every,
-            self._spawn_begin,
-        )
-        self._joining.start()
+    async def recover(self, survivor: Member, last_term: int, last_index: int) -> bytes:
+        """Begin a new life of a group that lost its majority, with this member alone; the new incarnation.
 
-    def _spawn_begin(self, incarnation: bytes, voters: tuple[Member, ...]) -> None:
-        self._runtime.spawn(self._begin(incarnation, voters), "begin the group")
+        See ``recovery``. Raises RecoveryRefused, NotBootstrapped.
+        """
+        membership, replica = self._membership, self._member()
+        if membership is None or self._moving:
+            raise NotBootstrapped("the group is being opened")
+        node, identity = replica.node, membership.identity
+        own, end = Member(identity.name, identity.member_id), (node.last_term, node.last_index)
+        check_request(own, survivor, end, (last_term, last_index), bool(node.leader))
+        await self._ask_for_log_ends(membership, replica)
+        ahead = membership.log_ends.ahead_of(*end)
+        if ahead or (node.last_term, node.last_index) != end:
+            raise RecoveryRefused(f"{', '.join(ahead) or 'this member'} has more of the log than the request names")
+        new_id = self._runtime.random.randrange(1, MAX_MEMBER_ID)
+        configuration = encode_configuration(Configuration((Member(identity.name, new_id),)))
+        reborn = reborn_identity(identity, end, new_id, configuration)
+        replica.stop()
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        hard_state = HardState(node.term + 1, 0, node.commit)
+        membership.store.change_identity(reborn, hard_state, lambda: durable.set_result(None))
+        await durable
+        await self._move(set_directory_aside=False)
+        return reborn.incarnation
 
-    async def _begin(self, incarnation: bytes, voters: tuple[Member, ...]) -> None:
-        configuration = encode_configuration(Configuration(voters))
-        identity = self.identity._replace(incarnation=incarnation, configuration=configuration)
-        await run_on(self._worker, lambda: self._store.identify(identity))
-        self.identity = identity
-        await self._start(Recovered(identity, (0, 0, 0), None, [], None, (0, 0)))
-        for peer in self.setup.channel.peers():
-            self._on_connected(peer)
+    async def _ask_for_log_ends(self, membership: Membership, replica: Replica) -> None:
+        membership.log_ends.by_peer.clear()
+        connected = self.setup.channel.peers()
+        asked = []
+        for member in replica.node.configuration.voters:
+            if member.name in connected and member.id != replica.id:
+                asked.append(member.name)
+                replica.send(member.id, FrameKind.LOG_END_WANTED)
+        with suppress(TimeoutError):
+            await self._conditions.until(
+                lambda: all(name in membership.log_ends.by_peer for name in asked), ASK_SECONDS, "the ends of logs"
+            )
 
-    async def _start(self, recovered: Recovered) -> None:
-        state = ReplicatedState(self.setup.machine)
-        configuration, configuration_index = decode_configuration(self.identity.configuration), 0
-        snapshot = recovered.snapshot
-        if snapshot is not None:
-            chunks = await run_on(self._worker, lambda: list(self._store.read_snapshot(snapshot)))
-            await in_slices(self._runtime, state.restore(chunks))
-            configuration = decode_configuration(snapshot.configuration)
-            configuration_index = snapshot.configuration_index
-        options = self.setup.options
-        node = RawNode(
-            RaftConfig(
-                id=self.identity.member_id,
-                election_ticks=options.election_ticks,
-                heartbeat_ticks=options.heartbeat_ticks,
-                max_append_bytes=options.max_append_bytes,
-                max_inflight_bytes=options.max_inflight_bytes,
-                draw=self._runtime.random.randrange,
-            ),
-            hard_state=HardState(*recovered.hard_state),
-            configuration=configuration,
-            configuration_index=configuration_index,
-            snapshot=meta_of(snapshot) if snapshot is not None else None,
-            entries=[Entry(*entry) for entry in recovered.entries],
-            applied=state.index,
-        )
-        self.replica = Replica(
-            self._runtime,
-            self._store,
-            self.setup.channel,
-            state,
-            options,
-            self.identity,
-            node,
-            self.setup.on_failure,
-        )
-        self.replica.on_applied.append(self._applied)
-        self.replica.on_change.append(self._changed)
-        self.replica.on_turn = self._conditions.check
-        self._joining = None
-        self.replica.start()
+    async def _move(self, set_directory_aside: bool) -> None:
+        """End this membership and enter the next, over the same channel."""
+        if self._closed or self._moving or self._membership is None:
+            return
+        self._moving = True
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        await self._membership.close()
+        setup = self.setup
+        if set_directory_aside:
+            worker = self._runtime.worker("set aside")
+            await run_on(worker, lambda: set_aside(setup.filesystem, setup.directory))
+            worker.close()
+        if not self._closed:
+            self._membership = await Membership.enter(setup, self._entered)
+        self._moving = False
         self._changed()
 
-    # --- frames -------------------------------------------------------------------------------------------------------
+    def _entered(self, replica: Replica) -> None:
+        replica.on_applied.append(self._applied)
+        replica.on_change.append(self._changed)
+        replica.on_turn = self._turned
+        self._changed()
 
-    def _on_frame(self, peer: str, data: bytes) -> None:
-        try:
-            frame = unpack_frame(data)
-            if frame is None or self._closed:
-                return
-            if self._joining is not None:
-                self._joining.on_frame(peer, frame)
-            elif frame.kind == FrameKind.ANNOUNCE:
-                self._on_announce(peer, frame.fields[0])
-            elif self.replica is None or frame.incarnation != self.identity.incarnation:
-                self.frames_refused += 1
-            elif frame.receiver == self.identity.member_id:
-                self.replica.on_frame(peer, frame)
-            else:
-                self.frames_refused += 1
-        except (MalformedFrame, MalformedPeer, ValueError):
-            self.frames_refused += 1
+    def _turned(self) -> None:
+        self._conditions.check()
+        replica = self.replica
+        if replica is not None and replica.node.removed and not self._moving:
+            self._runtime.spawn(self._move(set_directory_aside=True), "come back as a new member")
 
-    def _on_announce(self, peer: str, fields: list[Any]) -> None:
-        view = view_from_wire(fields)
-        if not view.incarnation:
-            self.strangers[peer] = view.member
-            self.setup.channel.send(peer, pack_announcement(self._own_view()))
+    @property
+    def replica(self) -> Replica | None:
+        """None while this member belongs to no group yet."""
+        return self._membership.replica if self._membership is not None else None
 
-    def _own_view(self) -> View:
-        member = Member(self.identity.name, self.identity.member_id)
-        first = decode_configuration(self.identity.configuration).voters if self.identity.configuration else ()
-        return View(member, self.setup.options.initial_size, self.identity.incarnation, first, (member,))
+    @property
+    def identity(self) -> Identity:
+        return self._entered_membership().identity
 
-    def _on_connected(self, peer: str) -> None:
-        if self._joining is not None:
-            self._joining.on_connected(peer)
-        elif self.replica is not None:
-            self.setup.channel.send(peer, pack_announcement(self._own_view()))
+    @property
+    def strangers(self) -> dict[str, Member]:
+        """Who is connected, has no group yet, and may be added."""
+        return self._entered_membership().strangers
 
-    def _on_disconnected(self, peer: str) -> None:
-        self.strangers.pop(peer, None)
-        if self._joining is not None:
-            self._joining.on_disconnected(peer)
+    @property
+    def frames_refused(self) -> int:
+        """Frames of another incarnation, for another member, or malformed."""
+        return self._entered_membership().frames_refused
+
+    @property
+    def waits_for(self) -> str:
+        """What a member without a group waits for."""
+        return self._entered_membership().waits_for
+
+    @property
+    def storage(self) -> StorageStatistics:
+        return self._entered_membership().store.statistics
+
+    def _entered_membership(self) -> Membership:
+        if self._membership is None:
+            raise NotBootstrapped("the group is being opened")
+        return self._membership
 
     # --- what users do ------------------------------------------------------------------------------------------------
 
@@ -342,17 +268,6 @@ class Group:
     def machine(self) -> StateMachine:
         """The state machine as it is now; another object after a snapshot was installed."""
         return self.replica.state.machine if self.replica is not None else self.setup.machine
-
-    @property
-    def waits_for(self) -> str:
-        """Why this member belongs to no group yet: whom it sees, and what it waits for. Empty once it does."""
-        if self.replica is not None:
-            return ""
-        return self._joining.waits_for if self._joining is not None else "the group is being opened"
-
-    @property
-    def storage(self) -> StorageStatistics:
-        return self._store.statistics
 
     def _member(self) -> Replica:
         if self.replica is None:

@@ -273,6 +273,15 @@ class ReplicatedState:
         self.machine_version = max(self.machine_version, version)
         return self._answer(envelope, self.index, 0, _NO_EVENTS, before)
 
+    def _reborn(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
+        events = self._tick(context, before)
+        closed = list(self.sessions.by_id.values())
+        for session in closed:
+            events = events + self._close(context, session)
+        self.keys = IdempotencyKeys()
+        applied = self._answer(envelope, self.index, 0, _NO_EVENTS, events)
+        return applied._replace(closed=tuple(session.id for session in closed))
+
     def _tick(self, context: ApplyContext, before: list[Event]) -> list[Event]:
         events = self.machine.tick(context)
         return before + events if before else events
@@ -388,4 +397,5 @@ _HANDLERS: dict[int, Callable[[ReplicatedState, Envelope, ApplyContext, list[Eve
     EntryType.VERDICT: ReplicatedState._verdict,
     EntryType.CONFIGURE: ReplicatedState._configure,
     EntryType.SET_MACHINE_VERSION: ReplicatedState._set_machine_version,
+    EntryType.REBORN: ReplicatedState._reborn,
 }

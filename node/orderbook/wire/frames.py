@@ -9,6 +9,8 @@ PROPOSE            [sealed envelope, ...]
 PROPOSED           [[request, term, index] or [request, refusal], ...]
 SNAPSHOT_CHUNK     snapshot: [index, term, configuration, configuration index, size], offset, bytes
 SNAPSHOT_PROGRESS  snapshot index, offset held, problem or nil
+LOG_END_WANTED     (nothing more)
+LOG_END            term and index of the sender's last entry
 =================  ===========================================================================================
 
 Sender and receiver are member ids. A frame of another incarnation, or for another id, is dropped by its receiver (only
@@ -37,6 +39,8 @@ class FrameKind(IntEnum):
     PROPOSED = 4
     SNAPSHOT_CHUNK = 5
     SNAPSHOT_PROGRESS = 6
+    LOG_END_WANTED = 7
+    LOG_END = 8
 
 
 FIELDS = {
@@ -46,6 +50,8 @@ FIELDS = {
     FrameKind.PROPOSED: (list,),
     FrameKind.SNAPSHOT_CHUNK: (list, int, bytes),
     FrameKind.SNAPSHOT_PROGRESS: (int, int, (str, type(None))),
+    FrameKind.LOG_END_WANTED: (),
+    FrameKind.LOG_END: (int, int),
 }
 
 
