@@ -238,7 +238,6 @@ class FaultyNetwork:
             return
         connection = link.connection = Connection(*link.names)
         for name, way in link.ways.items():
-            way.clear()
             channel = self._channels[name]
             channel.runtime.call_soon(channel.connected, way.receiver, connection)
 
@@ -247,6 +246,8 @@ class FaultyNetwork:
         if connection is None or not connection.open:
             return
         connection.open = False
+        for way in link.ways.values():
+            way.clear()
         self.broken += 1
         for name in link.names:
             soon = self._random.random() < 0.7  # the other's machine still says so; otherwise it is silent

@@ -1,0 +1,104 @@
+"""What the clients saw, against what the group did.
+
+The group's log gives every write its place; so the histories are linearizable if real time never contradicts these
+places, and every answer is what the state at its place says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from orderbook.groups.sessions import Outcome
+from simulation.client import Client, Fate, Read, Write
+from simulation.laws import LawBroken, Laws
+from simulation.machine import RecordingMachine, Run
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+
+class HistoryBroken(LawBroken):
+    """A client was told what is not so."""
+
+
+def check_histories(world: World) -> None:
+    """After all is healed and every member holds the same state."""
+    leader = world.leader()
+    assert leader is not None and leader.replica is not None
+    machine = leader.replica.state.machine
+    assert isinstance(machine, RecordingMachine)
+    runs: dict[bytes, list[Run]] = {}
+    for run in machine.runs:
+        runs.setdefault(run.digest, []).append(run)
+    for client in world.clients:
+        for write in client.writes:
+            _check_write(write, runs.get(write.digest, []), world.laws)
+        _check_session_order(client, runs)
+        for read in client.reads:
+            if read.index >= 0:
+                _check_read(read, world.laws)
+    _check_real_time(world.clients)
+
+
+def _check_write(write: Write, runs: list[Run], laws: Laws) -> None:
+    if len(runs) > 1:
+        raise HistoryBroken(f"{write} was run {len(runs)} times: {runs}")
+    if write.fate is Fate.OPEN:
+        raise HistoryBroken(f"{write} was never answered")
+    if write.fate is Fate.UNAVAILABLE and runs:
+        raise HistoryBroken(f"{write} was run though its client was told that it surely was not")
+    if write.fate is Fate.REFUSED and runs and write.outcome is not Outcome.RESULT_DROPPED:
+        raise HistoryBroken(f"{write} was refused and run: {runs}")
+    if write.fate is Fate.ANSWERED:
+        if not runs:
+            raise HistoryBroken(f"{write} was answered, and is in no log")
+        if runs[0].index != write.index:
+            raise HistoryBroken(f"{write} was run at {runs[0].index}")
+        ran = laws.answers[write.index]
+        if not _equal(write.events, ran.answer[ran.answer_start :]):
+            raise HistoryBroken(f"{write} was answered otherwise than by its run: {ran}")
+
+
+def _check_session_order(client: Client, runs: dict[bytes, list[Run]]) -> None:
+    """Within one session, in the order in which they were submitted."""
+    last: dict[int, tuple[int, int]] = {}
+    for write in client.writes:
+        for run in runs.get(write.digest, []):
+            index, number = last.get(run.session, (0, -1))
+            if run.index <= index:
+                raise HistoryBroken(f"{client.name}'s {write.number} ran at {run.index}, {number} before it at {index}")
+            last[run.session] = (run.index, write.number)
+
+
+def _check_read(read: Read, laws: Laws) -> None:
+    if read.index < read.min_index:
+        raise HistoryBroken(f"{read} asked for {read.min_index} at least")
+    if read.index > laws.last_committed:
+        raise HistoryBroken(f"{read} saw what is not committed; the last is {laws.last_committed}")
+    expected = laws.observed(read.index)
+    if expected is not None and not _equal(read.value, expected):
+        raise HistoryBroken(f"{read} saw something else than the state at its index: {expected}")
+
+
+def _check_real_time(clients: list[Client]) -> None:
+    """What began after something else had ended has a later place; a strong read sees all that had ended."""
+    writes = [write for client in clients for write in client.writes if write.fate is Fate.ANSWERED]
+    reads = [read for client in clients for read in client.reads if read.strong and read.index >= 0]
+    ended = sorted((each.returned, each.index, str(each)) for each in (*writes, *reads))
+    began = [(write.invoked, write.index - 1, str(write)) for write in writes]
+    began += [(read.invoked, read.index, str(read)) for read in reads]
+    newest, what, place = 0, "", 0
+    for invoked, index, name in sorted(began):
+        while place < len(ended) and ended[place][0] < invoked:
+            if ended[place][1] > newest:
+                _, newest, what = ended[place]
+            place += 1
+        if index < newest:
+            raise HistoryBroken(f"{name} began after {what} had ended, and came before it")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Tuples became lists on their way."""
+    return bool(msgpack.packb(one) == msgpack.packb(other))

@@ -1,0 +1,243 @@
+"""The laws of a group, checked after every event: the Raft paper's figure 3, and what this design adds.
+
+- at most one leader a term, and every leader's log holds all that earlier terms committed;
+- an entry is known by (index, term): its content and the term before it are the same in every log (log matching);
+- what is committed at an index never changes, on any member, ever; commit and applied never go back in one life;
+- a member votes once a term, also across a restart, and comes back with all that it confirmed;
+- configurations change one at a time, and by way of a joint one where majorities might not overlap;
+- state hash, answer and what a reader sees are functions of the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgpack
+
+from orderbook.groups.replica import Phase, Replica
+from orderbook.groups.replicated import Applied
+from orderbook.groups.sessions import digest_of
+from orderbook.raft import Configuration, Entry, EntryKind, Ready, Role, decode_configuration
+from orderbook.raft.messages import AppendReply, Vote, VoteReply
+from simulation.machine import Observe
+
+
+class LawBroken(AssertionError):
+    """The code under test did what it must never do."""
+
+
+class Content(NamedTuple):
+    previous_term: int | None
+    kind: int
+    digest: bytes
+
+
+class Life:
+    """What is remembered of one member between the start and the end of its process."""
+
+    def __init__(self, name: str, replica: Replica) -> None:
+        self.name = name
+        self.replica = replica
+        self.term = replica.node.term
+        self.commit = replica.node.commit
+        self.applied = replica.state.index
+        self.led = 0  # newest term in which it was seen to lead
+
+
+class Promise(NamedTuple):
+    """What a member told others in a term."""
+
+    term: int = 0
+    vote: int = 0
+    index: int = 0
+
+
+class Laws:
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        self.note = note
+        self.leaders: dict[int, int] = {}  # term -> member
+        self.committed: dict[int, int] = {}  # index -> term
+        self.last_committed = 0
+        self.answers: dict[int, Applied] = {}  # index -> as first applied
+        self.observations: dict[int, Any] = {}  # index -> what a reader sees there
+        self.configurations: list[tuple[int, Configuration]] = []  # committed ones, in order
+        self._contents: dict[tuple[int, int], Content] = {}
+        self._hashes: dict[int, int] = {}
+        self._promises: dict[int, Promise] = {}
+
+    # --- a life -------------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str, replica: Replica) -> Life:
+        """A member has just been made from what its disk holds. Watches it from now on."""
+        node = replica.node
+        log = node._state.log
+        self._entries_seen(log.entries(log.first_index, log.last_index), log.term_at(log.first_index - 1))
+        promise = self._promises.get(node.id, Promise())
+        if node.term < promise.term:
+            raise LawBroken(f"{name} was in term {promise.term} and comes back in {node.term}")
+        if node.term == promise.term:
+            if promise.vote not in (0, node.vote):
+                raise LawBroken(f"{name} voted for {promise.vote} in {node.term} and comes back with {node.vote}")
+            if node.last_index < promise.index:
+                raise LawBroken(f"{name} confirmed {promise.index} and comes back with {node.last_index}")
+        life = Life(name, replica)
+        make_ready = node.ready
+
+        def ready() -> Ready:
+            work = make_ready()
+            self._handed_over(life, work)
+            return work
+
+        node.ready = ready  # type: ignore[method-assign]
+        replica.on_applied.append(lambda applied: self._applied(life, applied))
+        return life
+
+    def _handed_over(self, life: Life, work: Ready) -> None:
+        if work.entries:
+            first = work.entries[0].index
+            self._entries_seen(work.entries, life.replica.node.term_at(first - 1))
+        for _, message in work.messages:
+            if isinstance(message, AppendReply) and not message.rejected:
+                self._promised(life, Promise(message.term, 0, message.index))
+            elif isinstance(message, Vote):
+                self._promised(life, Promise(message.term, life.replica.node.id))
+        for to, message in work.messages:
+            if isinstance(message, VoteReply) and message.granted:
+                self._promised(life, Promise(message.term, to))
+
+    def _entries_seen(self, entries: tuple[Entry, ...], before: int | None) -> None:
+        for entry in entries:
+            content = Content(before, entry.kind, digest_of(entry.payload))
+            known = self._contents.setdefault((entry.index, entry.term), content)
+            if known[1:] != content[1:] or (None not in (before, known.previous_term) and known != content):
+                raise LawBroken(f"two entries at {entry.index} of term {entry.term}: {known} and {content}")
+            if known.previous_term is None:
+                self._contents[entry.index, entry.term] = content
+            before = entry.term
+
+    def _promised(self, life: Life, new: Promise) -> None:
+        member = life.replica.node.id
+        old = self._promises.get(member, Promise())
+        if new.term > old.term:
+            self._promises[member] = new
+        elif new.term == old.term:
+            if new.vote and old.vote not in (0, new.vote):
+                raise LawBroken(f"{life.name} votes for {old.vote} and {new.vote} in term {new.term}")
+            self._promises[member] = Promise(new.term, new.vote or old.vote, max(new.index, old.index))
+
+    # --- each event ---------------------------------------------------------------------------------------------------
+
+    def check(self, life: Life) -> None:
+        """After an event of this member."""
+        replica = life.replica
+        node = replica.node
+        if replica.phase in (Phase.QUARANTINED, Phase.HALTED):
+            raise LawBroken(f"{life.name} is {replica.phase}: states differ")
+        if node.term < life.term:
+            raise LawBroken(f"the term of {life.name} goes back from {life.term} to {node.term}")
+        life.term = node.term
+        if node.role is Role.LEADER and life.led != node.term:
+            life.led = node.term
+            self._leads(life)
+        if node.commit != life.commit:
+            self._commit_moved(life)
+        if replica.state.index != life.applied:
+            self._applied_moved(life)
+
+    def _leads(self, life: Life) -> None:
+        node = life.replica.node
+        self.note(life.name, f"leads in term {node.term}, last {node.last_index}, committed {node.commit}")
+        leader = self.leaders.setdefault(node.term, node.id)
+        if leader != node.id:
+            raise LawBroken(f"two leaders in term {node.term}: {leader} and {node.id}")
+        for index in range(node.first_index, self.last_committed + 1):
+            if self.committed[index] < node.term and node.term_at(index) != self.committed[index]:
+                raise LawBroken(
+                    f"{life.name} leads in {node.term} with term {node.term_at(index)} at {index}; "
+                    f"{self.committed[index]} was committed there"
+                )
+
+    def _commit_moved(self, life: Life) -> None:
+        node = life.replica.node
+        if node.commit < life.commit:
+            raise LawBroken(f"the commit index of {life.name} goes back from {life.commit} to {node.commit}")
+        for index in range(max(life.commit + 1, node.first_index), node.commit + 1):
+            term = node.term_at(index)
+            assert term is not None
+            known = self.committed.setdefault(index, term)
+            if known != term:
+                raise LawBroken(f"{life.name} commits {index} of term {term}; it was committed with {known}")
+            if index > self.last_committed:
+                self._first_committed(index, term, life)
+        life.commit = node.commit
+
+    def _first_committed(self, index: int, term: int, life: Life) -> None:
+        if index != self.last_committed + 1:
+            raise LawBroken(f"{life.name} commits {index} when {self.last_committed} was the last")
+        self.last_committed = index
+        log = life.replica.node._state.log
+        (entry,) = log.entries(index, index)
+        if entry.kind == EntryKind.CONFIGURATION:
+            self._configuration_committed(index, decode_configuration(entry.payload))
+
+    def _configuration_committed(self, index: int, new: Configuration) -> None:
+        self.note("group", f"configuration at {index}: {_in_words(new)}")
+        if self.configurations:
+            _, old = self.configurations[-1]
+            if old.outgoing and (new.outgoing or new.voters != old.voters):
+                raise LawBroken(f"the joint configuration is left for another one at {index}")
+            if not old.outgoing and new.outgoing and new.outgoing != old.voters:
+                raise LawBroken(f"the joint configuration at {index} isn't joint with the one before")
+            if not old.outgoing and not new.outgoing and len(set(old.voters) ^ set(new.voters)) > 1:
+                raise LawBroken(f"more than one voter changes at {index} without a joint configuration")
+        self.configurations.append((index, new))
+
+    def _applied_moved(self, life: Life) -> None:
+        state = life.replica.state
+        if state.index < life.applied:
+            raise LawBroken(f"applied of {life.name} goes back from {life.applied} to {state.index}")
+        if state.index > self.last_committed:
+            raise LawBroken(f"{life.name} applied {state.index}; only {self.last_committed} is committed")
+        life.applied = state.index
+        self._same_hash(life, state.index, state.state_hash)
+
+    def _applied(self, life: Life, applied: Applied) -> None:
+        """One entry was applied by this member, right now."""
+        state, index = life.replica.state, applied.log_index
+        first = self.answers.setdefault(index, applied)
+        if first is applied:
+            self.observations[index] = state.machine.query(Observe())
+        elif _answer_of(first) != _answer_of(applied):
+            raise LawBroken(f"{life.name} answers {applied} at {index}; another answered {first}")
+        self._same_hash(life, index, state.state_hash)
+
+    def _same_hash(self, life: Life, index: int, own: int) -> None:
+        known = self._hashes.setdefault(index, own)
+        if known != own:
+            raise LawBroken(f"{life.name} has state hash {own:x} at {index}; another had {known:x}")
+
+    # --- asked by the checks at the end -------------------------------------------------------------------------------
+
+    def observed(self, index: int) -> Any:
+        """What a reader sees of the state after ``index``. Raft's own entries change nothing that is seen."""
+        while index not in self.observations:
+            if index == 0:
+                return None
+            index -= 1
+        return self.observations[index]
+
+
+def _answer_of(applied: Applied) -> bytes:
+    """What must be equal on all members; events of a snapshot are lists where they were tuples."""
+    packed: bytes = msgpack.packb([int(applied.outcome), *applied[1:4], *applied[5:]])
+    return packed
+
+
+def _in_words(configuration: Configuration) -> str:
+    parts = [f"{part} {','.join(member.name for member in members)}" for part, members in _parts(configuration)]
+    return "; ".join(parts)
+
+
+def _parts(configuration: Configuration) -> list[tuple[str, Any]]:
+    return [(part, members) for part, members in configuration._asdict().items() if members]

@@ -1,0 +1,359 @@
+"""A world: machines, clients, two networks, faults, and the checks over all of it. One seed, one run.
+
+Faults happen for a while; then everything is healed and the group has a bounded time to be whole again: every client
+has its answers, every member holds the same. What the clients saw is then compared with what the group did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from faults.network import Conditions, FaultyNetwork
+from orderbook.groups.options import ReplicaOptions
+from orderbook.raft import Role
+from orderbook.storage import StoreOptions
+from orderbook.wire.frames import FrameKind, unpack_frame
+from simulation.client import Client, Habits
+from simulation.history import check_histories
+from simulation.laws import LawBroken, Laws
+from simulation.machine import BOOK, REGISTERS, Kind
+from simulation.membership import Membership
+from simulation.node import Node, Surroundings
+from simulation.runtime import Clock, SimulatedRuntime
+from simulation.schedule import KINDS, Fault, draw_schedule
+from simulation.scheduler import Event, Host, Scheduler
+
+HEALED_WITHIN = 60.0  # virtual seconds from the last fault until everything is as it should be
+LOOK_EVERY = 0.25
+MAX_STEPS = 3_000_000
+
+
+class NotHealed(AssertionError):
+    """The faults are over, and the group is still not whole."""
+
+
+class Shape(NamedTuple):
+    """What a seed chooses besides the faults."""
+
+    machines: int
+    initial_size: int
+    sizes: list[int]
+    clients: int
+    kind: Kind
+    seconds: float
+    options: ReplicaOptions
+    store_options: StoreOptions
+    disk_seconds: tuple[float, float]
+    conditions: Conditions
+
+
+class Report(NamedTuple):
+    """What a run was."""
+
+    seed: int
+    digest: str
+    virtual_seconds: float
+    steps: int
+    faults: Counter[str]
+    healed_after: float
+    counts: Counter[str]
+
+
+def draw_shape(seed: int) -> Shape:
+    random = Random(f"{seed} shape")
+    initial_size = random.choice((1, 3, 3, 3, 3, 5))
+    spares = random.choice((0, 0, 1, 2)) if initial_size < 5 else random.choice((0, 2))
+    machines = initial_size + spares
+    options = ReplicaOptions(
+        initial_size=initial_size,
+        snapshot_entries=random.choice((15, 50, 150, 100_000)),
+        tail_entries=random.choice((0, 5, 40)),
+        check_every=random.choice((10, 50)),
+        apply_slice=random.choice((0.01, -1.0)),
+        proposal_timeout=random.choice((1.0, 4.0)),
+        max_append_bytes=random.choice((300, 1 << 20)),
+    )
+    store_options = StoreOptions(
+        segment_bytes=random.choice((4096, 16384, 65536)),
+        write_bytes=random.choice((4096, 65536)),
+        slice_bytes=4096,
+        tail_entries=random.choice((0, 20)),
+        tail_bytes=8192,
+        watermark_bytes=20_000,
+        ballast_snapshot_bytes=20_000,
+    )
+    return Shape(
+        machines,
+        initial_size,
+        [size for size in (1, 3, 5, 7) if size <= machines],
+        random.randrange(1, 5),
+        BOOK if random.random() < 0.4 else REGISTERS,
+        random.uniform(6, 18),
+        options,
+        store_options,
+        random.choice(((20e-6, 1e-3), (100e-6, 10e-3), (1e-3, 60e-3))),
+        Conditions(delay=random.choice(((0.0001, 0.001), (0.001, 0.02), (0.0001, 0.1)))),
+    )
+
+
+class World:
+    def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
+        self.seed = seed
+        self.shape = draw_shape(seed)
+        self.schedule = draw_schedule(seed, self.shape.seconds) if faults is None else list(faults)
+        self.random = Random(f"{seed} world")
+        self.scheduler = Scheduler()
+        self.scheduler.after_event = self._after_event
+        self.options = self.shape.options
+        self.incarnation = b""
+        self.laws = Laws(self.scheduler.note)
+        self.happened: Counter[str] = Counter()
+        self.clients: list[Client] = []
+        self._processes: list[SimulatedRuntime] = []  # all but the nodes'
+        self._problem: BaseException | None = None
+        self._healing = False
+        self._runtime = self._process("world")
+        self.peers = self._network("peers", lambda first, second: True)
+        self.peers.spared = _is_announcement
+        self.client_network = self._network("clients", lambda first, second: first[0] != second[0])
+        self.nodes = self._machines()
+        self.membership = Membership(self, list(self.nodes)[: self.shape.initial_size], self.shape.sizes)
+
+    def _process(self, name: str) -> SimulatedRuntime:
+        random = Random(f"{self.seed} process {name}")
+        process = SimulatedRuntime(self.scheduler, name, random, self._world_failed, self._world_failed)
+        self._processes.append(process)
+        return process
+
+    def _network(self, name: str, wanted: Callable[[str, str], bool]) -> FaultyNetwork:
+        random = Random(f"{self.seed} network {name}")
+        network = FaultyNetwork(self._process(name), random, self.shape.conditions, wanted)
+        network.on_arrival = lambda sender, receiver, frame: self.scheduler.mix(frame)
+        return network
+
+    def _machines(self) -> dict[str, Node]:
+        shape = self.shape
+        around = Surroundings(
+            self.scheduler,
+            self.laws,
+            self.peers,
+            self.client_network,
+            shape.kind,
+            shape.options,
+            shape.store_options,
+            shape.disk_seconds,
+            self._unexpected,
+        )
+        drift = self.random.choice((0.0, 0.01, 0.1))
+        nodes = {}
+        for number in range(1, shape.machines + 1):
+            clock = Clock(1 + self.random.uniform(-drift, drift), int(self.random.gauss(0, 200)))
+            nodes[f"n{number}"] = Node(f"n{number}", str(self.seed), around, clock)
+        return nodes
+
+    # --- asked by faults ----------------------------------------------------------------------------------------------
+
+    def later(self, seconds: float, call: Callable[..., object], *args: Any) -> Event:
+        return self._runtime.call_later(seconds, call, *args)
+
+    def leader(self) -> Node | None:
+        """Who leads in the newest term, of those whose process runs."""
+        leading = [node for node in self.nodes.values() if node.replica is not None and node.replica.leads]
+        return max(leading, key=lambda node: node.replica.node.term if node.replica else 0, default=None)
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Report:
+        """Raises what is wrong: LawBroken, NotHealed, or the error that a process ended with."""
+        try:
+            return self._run()
+        finally:
+            for process in [*self._processes, *(node.runtime for node in self.nodes.values())]:
+                if process is not None:
+                    process.end()
+
+    def _run(self) -> Report:
+        shape = self.shape
+        for number, node in enumerate(self.nodes.values()):
+            if number < shape.initial_size:
+                self.later(self.random.random() * 0.5, node.boot)
+        for number in range(1, shape.clients + 1):
+            self.later(self.random.random() * 3, self._add_client, number)
+        for fault in self.schedule:
+            self._runtime.call_later(fault.at, self._inject, fault)
+        self.later(LOOK_EVERY, self._look)
+        self._advance(lambda: self.scheduler.now >= shape.seconds, shape.seconds)
+        self._heal()
+        healed = self._advance(self._is_whole, self.scheduler.now + HEALED_WITHIN)
+        healed_after = self.scheduler.now - shape.seconds
+        if not healed:
+            raise NotHealed(f"not whole {HEALED_WITHIN} s after the last fault: {self._in_words()}")
+        self._last_words()
+        check_histories(self)
+        return self._report(healed_after)
+
+    def _advance(self, condition: Callable[[], bool], until: float) -> bool:
+        def over() -> bool:
+            return self._problem is not None or condition()
+
+        reached = self.scheduler.run_until(over, until=until, max_steps=MAX_STEPS)
+        if self._problem is not None:
+            raise self._problem
+        return reached
+
+    def _add_client(self, number: int) -> None:
+        random = Random(f"{self.seed} client {number}")
+        name = f"c{number}"
+        runtime = self._process(name)
+        habits = Habits(
+            pause=random.choice((0.02, 0.05, 0.2)),
+            window=random.choice((1, 4, 16)),
+            reads=random.choice((0.0, 0.2, 0.5)),
+            session_ms=random.choice((1_500, 5_000, 30_000)),
+            leaves=random.choice((0.0, 0.01)),
+            request_timeout=random.choice((0.5, 2.0, 6.0)),
+        )
+        channel = self.client_network.attach(name, runtime)
+        self.clients.append(Client(name, number, runtime, channel, self.shape.kind, random, habits))
+
+    def _inject(self, fault: Fault) -> None:
+        self.scheduler.note("fault", fault.kind)
+        self.happened[fault.kind] += 1
+        KINDS[fault.kind](self, Random(fault.seed))
+
+    def _look(self) -> None:
+        """Start what is due to start; see whether everything is well."""
+        self.later(LOOK_EVERY * self.random.uniform(0.1, 1.0), self._look)
+        if not self.incarnation:
+            self._begun()
+        for node in self.nodes.values():
+            if node.restart_at is not None and node.restart_at <= self.scheduler.now:
+                node.boot()
+        self._whole = self._healing and self._look_whole()
+
+    def _begun(self) -> None:
+        """The group exists: spare machines are given its incarnation, and start."""
+        for node in self.nodes.values():
+            if node.group is not None and node.group.identity.incarnation:
+                self.incarnation = node.group.identity.incarnation
+        if self.incarnation:
+            for spare in list(self.nodes.values())[self.shape.initial_size :]:
+                spare.given = self.incarnation
+                spare.restart_at = self.scheduler.now + self.random.random()
+
+    def _heal(self) -> None:
+        self.scheduler.note("world", "healed")
+        self._healing = True
+        self._whole = False
+        for network in (self.peers, self.client_network):
+            network.heal()
+        for client in self.clients:
+            client.stop()
+        for number, node in enumerate(self.nodes.values()):
+            disk = node.disk
+            disk.capacity = disk.crash_at = disk.fail_sync_at = None
+            if node.runtime is not None:
+                node.runtime.stalled_until = 0.0
+                node.runtime.fork_fails = False
+                if node.runtime.paused:
+                    self.scheduler.resume(node.runtime)
+            elif node.restart_at is None and number < self.shape.initial_size:
+                node.restart_at = self.scheduler.now
+
+    # --- what must be in the end --------------------------------------------------------------------------------------
+
+    def _is_whole(self) -> bool:
+        return self._whole
+
+    def _look_whole(self) -> bool:
+        if any(client.waits for client in self.clients) or not self.membership.settled:
+            return False
+        members = self._members()
+        if members is None or not all(node.group is not None and node.group.is_online for node in members):
+            return False
+        states = {(node.replica.state.index, node.replica.state.state_hash) for node in members if node.replica}
+        return len(states) == 1
+
+    def _members(self) -> list[Node] | None:
+        """The nodes of the configuration in force; None while one of them is not there."""
+        leader = self.leader()
+        if leader is None or leader.replica is None:
+            return None
+        configuration = leader.replica.node.configuration
+        members = [(self.nodes[member.name], member) for member in (*configuration.voters, *configuration.learners)]
+        present = [node for node, member in members if node.replica is not None and node.member_id == member.id]
+        return present if len(present) == len(members) else None
+
+    def _last_words(self) -> None:
+        """A write and a strong read of each client end soon, now that all is well."""
+        for client in self.clients:
+            client.write()
+            client.read_at_last()
+
+        def answered() -> bool:
+            return all(client.reads[-1].index >= 0 and not client.waits for client in self.clients)
+
+        if not self._advance(answered, self.scheduler.now + 15):
+            raise NotHealed(f"the last requests have no answer: {self._in_words()}")
+        self._whole = False
+        if not self._advance(self._is_whole, self.scheduler.now + 15):
+            raise NotHealed(f"not whole after the last requests: {self._in_words()}")
+
+    # --- watched ------------------------------------------------------------------------------------------------------
+
+    def _after_event(self, host: Host) -> None:
+        node = self.nodes.get(host.name)
+        if node is not None and self._problem is None:
+            try:
+                node.after_event()
+            except LawBroken as problem:
+                self._problem = problem
+
+    def _unexpected(self, name: str, error: BaseException) -> None:
+        if self._problem is None:
+            self.scheduler.note(name, f"failed: {error!r}")
+            self._problem = error
+
+    def _world_failed(self, error: BaseException) -> None:
+        self._unexpected("world", error)
+
+    def _in_words(self) -> str:
+        words = []
+        for node in self.nodes.values():
+            replica = node.replica
+            if replica is None:
+                words.append(f"{node.name} {'up, no member' if node.up else 'down'}")
+            else:
+                raft = replica.node
+                place = f"commit {raft.commit} applied {replica.state.index} last {raft.last_index}"
+                words.append(f"{node.name} {Role(raft.role).name} term {raft.term} {place} {replica.phase}")
+        waiting = [client.name for client in self.clients if client.waits]
+        return "; ".join([*words, f"waiting clients: {', '.join(waiting) or 'none'}"])
+
+    def _report(self, healed_after: float) -> Report:
+        writes = [write for client in self.clients for write in client.writes]
+        counts = Counter(write.fate.value for write in writes)
+        counts["reads"] = sum(read.index >= 0 for client in self.clients for read in client.reads)
+        counts["lives"] = sum(node.lives for node in self.nodes.values())
+        counts["terms"] = len(self.laws.leaders)
+        counts["entries"] = self.laws.last_committed
+        counts["configurations"] = len(self.laws.configurations)
+        counts["frames"] = self.peers.frames
+        return Report(
+            self.seed,
+            self.scheduler.digest(),
+            self.scheduler.now,
+            self.scheduler.steps,
+            self.happened,
+            healed_after,
+            counts,
+        )
+
+
+def _is_announcement(frame: bytes) -> bool:
+    """How a group begins rests on announcements that arrive in order, as on one connection they do."""
+    unpacked = unpack_frame(frame)
+    return unpacked is not None and unpacked.kind == FrameKind.ANNOUNCE
