@@ -2,7 +2,7 @@
 
 Query: ``from=index,ordinal`` the first sequence that is wanted (left out: what comes next), ``incarnation=`` of the
 token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all). Subprotocol ``orderbook.v1.msgpack`` gives binary
-frames; ``orderbook.v1.json``, or none, text. What is wrong with a request is answered before the socket is opened:
+frames; ``orderbook.v1.json``, or none, text; of several the client's first counts. What is wrong with a request is answered before the socket is opened:
 400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try another).
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from orderbook.groups.errors import Unavailable
 from orderbook.runtime import Runtime
@@ -63,6 +63,7 @@ def _route(
         if not socket.can_prepare(request):
             return _problem(426, "upgrade_required", "this is a WebSocket")
         await socket.prepare(request)
+        wanted = wanted._replace(text=socket.ws_protocol != MSGPACK_SUBPROTOCOL)
         await _serve(socket, wanted, runtime, feeds, principal, role)
         return socket
 
@@ -114,9 +115,7 @@ def feed_request(kind: FeedKind, request: web.Request) -> FeedRequest:
     pair = request.query.get("pair")
     if pair is not None and _PAIR.fullmatch(pair) is None:
         raise ValueError(f"pair is BASE/QUOTE, not {pair!r:.80}")
-    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
-    text_wanted = MSGPACK_SUBPROTOCOL not in [name.strip() for name in offered.split(",")]
-    return FeedRequest(kind, pair, start, incarnation, text_wanted)
+    return FeedRequest(kind, pair, start, incarnation)
 
 
 def _problem(status: int, code: str, message: str) -> web.Response:
