@@ -256,6 +256,7 @@ class Replica:
             self._reads.start_round()
             while self.node.has_ready():
                 self._handle(self.node.ready())
+                self._leading.turn()
             self._apply_some()
             self._notice_changes()
             self.on_turn()
