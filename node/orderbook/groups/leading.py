@@ -54,9 +54,23 @@ class Leading:
         self._health_due = 0.0
 
     def propose(self, sealed: list[bytes]) -> Places | str:
-        """Stamp and append: where each stands, or why not (a reason of Unavailable)."""
+        """Stamp and append: where each stands, or why not (a reason of Unavailable).
+
+        A new leader takes requests once its no-op is committed and the machine's initial commands stand in its log: so
+        no order can meet a book whose pairs are not defined yet.
+        """
+        if self._node.role is Role.LEADER and self._node.term != self._duties.term:
+            return "no_leader"
         if self.disk == "full":
             return "disk_full"
+        return self._append(sealed)
+
+    def turn(self) -> None:
+        """At the end of each turn: begin a leadership whose no-op was committed in it."""
+        if self._node.has_committed_in_term and self._node.term != self._duties.term:
+            self._do_duties()
+
+    def _append(self, sealed: list[bytes]) -> Places | str:
         stamp_ms = self._stamp()
         try:
             term, first = self._node.propose([stamp(one, stamp_ms) for one in sealed])
@@ -71,7 +85,7 @@ class Leading:
             self.disk = self._store.health
             if self.disk != "ok" and self._node.role is Role.LEADER:
                 self.give_away()
-        if self._node.role is Role.LEADER and self._node.has_committed_in_term:
+        if self._node.has_committed_in_term:
             self._do_duties()
 
     def give_away(self) -> bool:
@@ -120,5 +134,5 @@ class Leading:
         )
         for duty in self._duties.due(self._stamp(), self.reports.verdict(voters), version):
             header = Header(0, 0, 0, 0, duty.commands, 0, "", PrincipalRole.ADMIN)
-            if isinstance(self.propose([seal(duty.type, header, duty.body)]), str):
+            if isinstance(self._append([seal(duty.type, header, duty.body)]), str):
                 self._duties.retry()

@@ -1,0 +1,168 @@
+"""Whole lives of members: added, removed, come back, and the only one left."""
+
+import pytest
+
+from orderbook.book import Fills, Order, OrderCount, PlaceOrder, Side
+from orderbook.groups.administration import change_members
+from orderbook.groups.errors import NotBootstrapped
+from orderbook.groups.group import Consistency
+from orderbook.groups.recovery import RecoveryRefused
+from orderbook.raft import Member
+from unit.groups.real_members import SECONDS, RealMembers, until
+
+
+@pytest.fixture
+async def members(tmp_path):
+    members = RealMembers(tmp_path)
+    yield members
+    await members.close_all()
+
+
+def order(id: int, side: Side = Side.BID, price: int = 100) -> PlaceOrder:
+    return PlaceOrder(Order(id, "ETH/USDC", side, price, 10, "alice"))
+
+
+def member_of(group) -> Member:
+    return Member(group.identity.name, group.identity.member_id)
+
+
+async def set_voters(members: RealMembers, *names: str) -> None:
+    leader = members.leader()
+    known = {member.name: member for member in leader.replica.node.configuration.voters}
+    await until(lambda: all(name in known or name in leader.strangers for name in names), "the leader sees them all")
+    voters = [known[name] if name in known else leader.strangers[name] for name in names]
+    added = [voter for voter in voters if voter.name not in known]
+    if added:
+        expected = leader.replica.node.configuration_index
+        await change_members(leader, list(known.values()), added, expected, SECONDS)
+        await until(lambda: all(_caught_up(leader, member) for member in added), "the learners have caught up")
+    await change_members(leader, voters, [], leader.replica.node.configuration_index, SECONDS)
+
+
+def _caught_up(leader, member: Member) -> bool:
+    return any(peer.id == member.id and peer.caught_up for peer in leader.replica.node.progress())
+
+
+async def test_three_members_begin_a_group_and_agree(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    assert len({group.identity.incarnation for group in members.groups.values()}) == 1
+    for group in members.groups.values():
+        await group.execute(order(group.identity.member_id % 1000 + 1))
+    answer = await members.a_follower().query(OrderCount(), Consistency.STRONG)
+    assert answer.value == 3
+    await members.equal()
+
+
+async def test_a_member_without_enough_others_says_whom_it_sees(members):
+    await members.start("a", "b")
+    await until(lambda: "sees 2 members (a, b)" in members.groups["a"].waits_for, "they see each other")
+    with pytest.raises(NotBootstrapped, match="exactly 3"):
+        await members.groups["a"].execute(order(1))
+
+
+async def test_a_group_of_one_needs_nobody(members):
+    await members.start("a", size=1)
+    await members.online()
+    assert (await members.groups["a"].execute(order(1)))[0][2] == 1
+
+
+async def test_a_removed_member_keeps_its_directory_aside_and_can_be_added_again(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    gone = members.a_follower()
+    old, name = member_of(gone), gone.identity.name
+    stay = [group.identity.name for group in members.groups.values() if group is not gone]
+    await set_voters(members, *stay)
+    await until(lambda: gone.replica is None and gone.identity.member_id != old.id, "it comes back as a new member")
+    assert (members.root / name / "aside-0001").is_dir()
+    await members.leader().execute_many([order(number) for number in range(1, 500)])
+    await set_voters(members, *stay, name)
+    await until(lambda: gone.is_online, "the new member is online")
+    await gone.execute(order(1000, Side.ASK, 100))
+    assert len((await gone.query(Fills())).value) == 1
+    await members.equal()
+
+
+async def test_a_member_that_lost_its_disk_is_swapped_for_its_successor(members, tmp_path):
+    await members.start("a", "b", "c")
+    await members.online()
+    lost = members.a_follower()
+    name, old = lost.identity.name, member_of(lost)
+    await members.close(name)
+    (tmp_path / name).rename(tmp_path / "lost")
+    successor = await members.open(name)
+    leader = members.leader()
+    await until(lambda: name in leader.strangers, "the leader sees the successor")
+    assert leader.strangers[name].id != old.id
+    stay = [voter for voter in leader.replica.node.configuration.voters if voter.name != name]
+    voters = [*stay, leader.strangers[name]]
+    await change_members(leader, voters, [], leader.replica.node.configuration_index, SECONDS)
+    await until(lambda: successor.is_online, "the successor is online")
+    await successor.execute(order(7))
+    await members.equal()
+
+
+async def test_a_given_incarnation_is_never_begun_anew(members):
+    await members.start("a", size=1, incarnation=b"i" * 16)
+    await until(lambda: "waits for one who knows the incarnation" in members.groups["a"].waits_for, "it waits")
+
+
+async def test_the_only_survivor_of_a_majority_goes_on_alone_when_it_is_told_to(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    await members.leader().execute_many([order(number) for number in range(1, 50)])
+    await members.equal()
+    survivor = members.a_follower()
+    name, old_incarnation = survivor.identity.name, survivor.identity.incarnation
+    for other in [group for group in members.groups.values() if group is not survivor]:
+        await members.close(other.identity.name)
+    await until(lambda: not survivor.replica.leader, "it has no leader any more")
+    node = survivor.replica.node
+    end, own = (node.last_term, node.last_index), member_of(survivor)
+    with pytest.raises(RecoveryRefused, match="this one ends at"):
+        await survivor.recover(own, end[0], end[1] - 1)
+    with pytest.raises(RecoveryRefused, match=r"this is .*/"):
+        await survivor.recover(Member("x", 5), *end)
+    incarnation = await survivor.recover(own, *end)
+    await survivor.when(SECONDS).online()
+    assert survivor.identity.incarnation == incarnation != old_incarnation
+    assert survivor.identity.member_id != own.id
+    assert (await survivor.query(OrderCount())).value == 49
+    await survivor.execute(order(50))
+    await members.close(name)
+    again = await members.open(name)
+    await again.when(SECONDS).online()
+    assert (await again.query(OrderCount())).value == 50
+
+
+async def test_an_old_member_that_comes_back_after_a_recovery_is_refused(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    survivor = members.a_follower()
+    others = [group.identity.name for group in members.groups.values() if group is not survivor]
+    for other in others:
+        await members.close(other)
+    await until(lambda: not survivor.replica.leader, "it has no leader any more")
+    node = survivor.replica.node
+    await survivor.recover(member_of(survivor), node.last_term, node.last_index)
+    await survivor.when(SECONDS).online()
+    old = await members.open(others[0])
+    await until(lambda: old.frames_refused or survivor.frames_refused, "frames of the old life are refused")
+    await survivor.execute(order(1))
+    assert not old.is_online
+
+
+async def test_recovery_is_refused_while_a_member_that_can_be_reached_has_more(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    leader, behind = members.leader(), members.a_follower()
+    gone = next(group for group in members.groups.values() if group not in (leader, behind))
+    node = behind.replica.node
+    end, own = (node.last_term, node.last_index), member_of(behind)
+    with pytest.raises(RecoveryRefused, match="has a leader"):
+        await behind.recover(own, *end)
+    await members.close(gone.identity.name)
+    await leader.execute(order(1))
+    with pytest.raises(RecoveryRefused):
+        await behind.recover(own, *end)
