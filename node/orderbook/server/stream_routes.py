@@ -2,8 +2,9 @@
 
 Query: ``from=index,ordinal`` the first sequence that is wanted (left out: what comes next), ``incarnation=`` of the
 token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all). Subprotocol ``orderbook.v1.msgpack`` gives binary
-frames; ``orderbook.v1.json``, or none, text; of several the client's first counts. What is wrong with a request is answered before the socket is opened:
-400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try another).
+frames, ``orderbook.v1.json`` or none gives text; of several the client's first counts. What is wrong with a request is
+answered before the socket is opened: 400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try
+another).
 """
 
 from __future__ import annotations

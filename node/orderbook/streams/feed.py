@@ -217,6 +217,10 @@ class Feeds:
     # --- what the group calls -----------------------------------------------------------------------------------------
 
     def _applied(self, applied: Applied) -> None:
+        if applied.log_index <= self.ring.last:  # the member entered its group anew and applies its log again
+            self._end_all("stopped")
+            self.ring.restart(applied.log_index)
+            self._live_at = self.ring.last
         self.ring.record(applied.log_index, applied.now_ms, applied.events)
         if self._members:
             self._wake()
@@ -236,6 +240,8 @@ class Feeds:
             return
         self._serve_live()
         self._state = replica.state
+        if replica.state.index == self.ring.last:
+            return  # it hides nothing
         self.ring.restart(replica.state.index + 1)
         for reader in self._everyone():
             if reader.live:

@@ -131,6 +131,17 @@ def test_what_was_applied_before_a_snapshot_came_is_still_sent(node):
     assert reader.reason is None
 
 
+def test_a_member_that_applies_its_log_anew_ends_its_feeds_and_serves_the_new_life(node):
+    node.do(ask(1, 300))
+    reader = node.listen()
+    node.group.replica.state = LogNode().group.replica.state  # nobody is told
+    node.history.clear()
+    node.follow()
+    assert reader.reason == "stopped"
+    node.do(ask(2, 300))
+    assert node.listen(start=(0, 0)).rows() == logged(node)
+
+
 def test_a_token_of_another_life_is_reset(node):
     reader = node.listen(start=(1, 0), incarnation=b"another life....")
     assert reader.frames() == [[FeedFrameKind.RESET, INCARNATION, 1]]
