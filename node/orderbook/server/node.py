@@ -27,9 +27,11 @@ from orderbook.network.service_records import ServiceLookup
 from orderbook.server import logs
 from orderbook.server.application import client_application
 from orderbook.server.configuration import NodeConfiguration
+from orderbook.server.probes import Vitals, probe_application
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import DirectoryLocked, Disk, LogCorrupt, StorageError, StoreOptions
 from orderbook.storage import UnknownFormat as UnknownStorageFormat
+from orderbook.streams.feed import Feeds
 from orderbook.wire.envelope import UnknownFormat
 
 logger = logging.getLogger("orderbook.node")
@@ -64,12 +66,13 @@ class Node:
         self.configuration = configuration
         self._runtime = runtime
         self._peers = Peers(runtime, configuration.name, configuration.network)
-        self._group: Group | None = None
+        self._vitals = Vitals(name=configuration.name, peers=self._peers)
         self._runners: list[web.AppRunner] = []
 
     def status_fields(self) -> Mapping[str, Any]:
         """What every line of the log says of this node."""
-        replica = self._group.replica if self._group is not None else None
+        group = self._vitals.group
+        replica = group.replica if group is not None else None
         if replica is None:
             return {"phase": "joining"}
         return {"term": replica.node.term, "index": replica.state.index, "role": replica.node.role.name.lower()}
@@ -77,6 +80,7 @@ class Node:
     async def start(self, on_failure: Any) -> None:
         """Listen, find peers, recover or begin the group. Returns before the group is online."""
         configuration = self.configuration
+        probes = await self._listen(probe_application(self._runtime, self._vitals), configuration.probe_port)
         await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
         for address in configuration.discovery.addresses:
             self._peers.discovery.add(address)
@@ -85,31 +89,35 @@ class Node:
             self._peers.discovery.watch_service(lookup, configuration.discovery.refresh)
         key = configuration.key.encode()
         machine = OrderBook(configuration.pairs)
-        group = group_id(key, machine.signature)
-        self._group = await Group.open(
+        id = group_id(key, machine.signature)
+        group = await Group.open(
             GroupSetup(
                 runtime=self._runtime,
                 filesystem=Disk(),
                 directory=str(configuration.data / "member"),
-                channel=self._peers.channel(group, key),
+                channel=self._peers.channel(id, key),
                 machine=machine,
-                group_id=group,
+                group_id=id,
                 name=configuration.name,
                 options=_replica_options(configuration),
                 store_options=StoreOptions(segment_bytes=configuration.storage.segment_bytes),
                 on_failure=on_failure,
             )
         )
-        clients = await self._listen(client_application(self._runtime, self._group), configuration.client_port)
-        probes = clients
+        feeds = Feeds(self._runtime, group)
+        self._vitals.group, self._vitals.feeds = group, feeds
+        clients = await self._listen(client_application(self._runtime, group, feeds), configuration.client_port)
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
 
     async def stop(self) -> None:
-        """Give a leadership away, then close listeners, streams and the directory."""
-        group = self._group
+        """Give a leadership away, end the streams with a reason, then close listeners and the directory."""
+        self._vitals.draining = True
+        group, feeds = self._vitals.group, self._vitals.feeds
         if group is not None:
             await group.hand_over(HAND_OVER_SECONDS)
+        if feeds is not None:
+            feeds.close()
         for runner in self._runners:
             await runner.cleanup()
         if group is not None:
