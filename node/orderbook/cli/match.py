@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Annotated, Any
 
 import typer
 
-from orderbook.book import DefinePair, EventKind, OrderBook, Pairs, PairSpec, RejectReason, Role, TopOfBook, to_json
+from orderbook.book import DefinePair, EventKind, OrderBook, Pairs, PairSpec, RejectReason, Role, TopOfBook
 from orderbook.book.codec import encode_commands, pack
 from orderbook.book.constants import MAX_INTEGER
 from orderbook.book.events import Event
-from orderbook.cli.command_file import Line, NotACommand, read_instruments, read_json_lines
-from orderbook.cli.lobster import pair_of, read_lobster
-
-STANDARD = Path("-")
-
-
-class FileFormat(StrEnum):
-    JSONL = "jsonl"
-    LOBSTER = "lobster"
+from orderbook.cli.command_file import Line, NotACommand
+from orderbook.cli.command_source import STANDARD, FileFormat, commands_of, event_line, pairs_of, writer
 
 
 class Context:
@@ -91,45 +83,26 @@ def match(
     Example: orderbook match orders.jsonl --events fills.jsonl --book -
     """
     try:
-        matcher = Matcher(_pairs(file, instruments, format))
+        matcher = Matcher(pairs_of(file, instruments, format))
         with ExitStack() as opened:
             lines: Iterable[bytes] = sys.stdin.buffer if file == STANDARD else opened.enter_context(file.open("rb"))
-            sink = None if events is None else _writer(events, opened)
-            for line in _reader(lines, file, format):
+            sink = None if events is None else writer(events, opened)
+            for line in commands_of(lines, file, format):
                 produced = matcher.feed(line)
                 if sink is not None:
                     _write_events(sink, line.number, produced)
         if book is not None:
             with ExitStack() as opened:
-                _writer(book, opened).write(json.dumps(_final_book(matcher.book)) + "\n")
+                writer(book, opened).write(json.dumps(_final_book(matcher.book)) + "\n")
     except (NotACommand, ValueError, OSError) as error:
         typer.echo(f"{file}: {error}" if isinstance(error, NotACommand) else str(error), err=True)
         raise typer.Exit(2) from error
     _summarize(matcher, as_json, to_stderr=STANDARD in (events, book))
 
 
-def _pairs(file: Path, instruments: Path | None, format: FileFormat) -> list[PairSpec] | None:
-    if instruments is not None:
-        try:
-            return read_instruments(instruments.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{instruments}: {error}") from error
-    return [pair_of(file.name)] if format is FileFormat.LOBSTER else None
-
-
-def _reader(lines: Iterable[bytes], file: Path, format: FileFormat) -> Iterator[Line]:
-    if format is FileFormat.LOBSTER:
-        return read_lobster(lines, pair_of(file.name).pair)
-    return read_json_lines(lines)
-
-
-def _writer(path: Path, opened: ExitStack) -> IO[str]:
-    return sys.stdout if path == STANDARD else opened.enter_context(path.open("w", encoding="utf-8"))
-
-
 def _write_events(sink: IO[str], line: int, events: list[Event]) -> None:
     for ordinal, event in enumerate(events):
-        sink.write(json.dumps(to_json(event, line=line, sequence=(line, ordinal)), ensure_ascii=False) + "\n")
+        sink.write(event_line(event, line, (line, ordinal)))
 
 
 def _final_book(book: OrderBook) -> dict[str, dict[str, Any]]:
