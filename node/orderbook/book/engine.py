@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import i64
 
@@ -11,12 +11,15 @@ from orderbook.book.administration import administer, is_pair_name
 from orderbook.book.state import Book
 from orderbook.book.trading import Command, amend, cancel, cancel_all, integer, is_name, place
 
+_MANY: Final = 4096  # as many commands as an entry may have
+_OFFSETS: Final = list(range(_MANY))  # one object for each place, instead of a new one for each command
+
 
 def run(book: Book, commands: tuple[Any, ...], events: list[Any]) -> None:
     """Apply a batch. ``commands`` is as decoded from the log: its places may be anything."""
     number: i64 = 0
     for value in commands:
-        offset: Any = number
+        offset: Any = _OFFSETS[number] if number < _MANY else number
         number += 1
         if type(value) is not tuple or not value:
             _reject(book, (), offset, c.MALFORMED, events)

@@ -25,7 +25,7 @@ from orderbook.book.state import Book
 from orderbook.book.trading import close_session
 from orderbook.book.visibility import visible
 
-_RELEASED_A_SLICE = 5_000
+_RELEASED_A_SLICE = 2_000
 
 
 class ApplyContext(Protocol):
@@ -137,9 +137,8 @@ class OrderBook:
 
 def _release(book: Book) -> Iterator[None]:
     """Take a book apart that is no longer used: without garbage collection its orders would keep each other."""
-    orders = list(book.orders.values())
-    book.orders.clear()
-    book.expiries.clear()
-    for start in range(0, len(orders), _RELEASED_A_SLICE):
-        release(orders[start : start + _RELEASED_A_SLICE])
+    while book.orders or book.expiries:
+        orders = [book.orders.popitem()[1] for _ in range(min(_RELEASED_A_SLICE, len(book.orders)))]
+        del book.expiries[-_RELEASED_A_SLICE:]
+        release(orders)
         yield

@@ -38,14 +38,14 @@ def dump(book: Book) -> Iterator[bytes]:
     settings = (book.max_open_orders, book.rate_commands, book.rate_window_ms)
     yield _packed("b", [FORMAT, book.arrivals, book.next_id, book.is_halted, *settings])
     pairs = list(book.pairs.values())
-    yield from _chunks("p", [], (_pair_row(pair) for pair in pairs), _PAIRS_A_CHUNK)
+    yield from _chunks("p", [], map(_pair_row, pairs), _PAIRS_A_CHUNK)
     for pair in pairs:
         yield from _chunks("f", [pair.place], pair.fills.oldest_first(), _FILLS_A_CHUNK)
     traders = list(book.traders.values())
-    yield from _chunks("t", [], (_trader_row(trader) for trader in traders), _TRADERS_A_CHUNK)
+    yield from _chunks("t", [], map(_trader_row, traders), _TRADERS_A_CHUNK)
     places = {trader.name: place for place, trader in enumerate(traders)}
-    orders = book.orders.values()
-    yield from _chunks("o", [], (_order_row(order, places[order.trader.name]) for order in orders), _ORDERS_A_CHUNK)
+    owners = map(places.__getitem__, map(_owner, book.orders.values()))
+    yield from _chunks("o", [], map(_order_row, book.orders.values(), owners), _ORDERS_A_CHUNK)
     yield _packed("e", [len(book.orders)])
 
 
@@ -97,6 +97,10 @@ def load_orders(
                 sessions[session] = Session(session)
             order.session = sessions[session]
         book.link(order)
+
+
+def _owner(order: LiveOrder) -> str:
+    return order.trader.name
 
 
 def _order_row(order: LiveOrder, trader: int) -> tuple[Any, ...]:

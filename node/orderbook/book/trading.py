@@ -68,7 +68,7 @@ def place(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
     if reason == c.OK:
         reason = _check_way(book, order, order.price, order.open, offset, events)
     if reason == c.OK:
-        _accept(book, order, offset, events)
+        _accept(book, order, command[5], offset, events)
     else:
         order.side.rejected += 1
     return reason
@@ -193,7 +193,7 @@ def _check_way(book: Book, order: LiveOrder, price: i64, wanted: i64, offset: An
     return c.OK
 
 
-def _accept(book: Book, order: LiveOrder, offset: Any, events: list[Any]) -> None:
+def _accept(book: Book, order: LiveOrder, quantity: Any, offset: Any, events: list[Any]) -> None:
     if order.number == 0:
         order.number = book.next_id
         order.key = book.next_id
@@ -202,10 +202,10 @@ def _accept(book: Book, order: LiveOrder, offset: Any, events: list[Any]) -> Non
     order.session = book.session_for(book.session)
     side.accepted += 1
     book.count_command(order.trader)
-    quantity: Any = order.quantity
     position = len(events)
     events.append(None)  # its event comes before its fills, and says how much will rest
-    resting: Any = _work(book, order, offset, events)
+    rests = _work(book, order, offset, events)
+    resting: Any = quantity if rests == order.quantity else rests
     events[position] = (
         c.ACCEPTED,
         offset,
