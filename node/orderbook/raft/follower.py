@@ -45,7 +45,7 @@ class Follower:
         last = previous + len(entries)
         committed = log.commit_to(min(message.commit, last))
         if committed and not message.entries and last <= self._confirmed:
-            return  # it brought the commit index alone: an answer would repeat the one before
+            return  # only the commit index is news: an answer would repeat the one before
         self._confirm(last)
 
     def heartbeat(self, message: Heartbeat) -> None:

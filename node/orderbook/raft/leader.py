@@ -98,8 +98,9 @@ class Leader:
             probing = progress.state is ProgressState.PROBE
             entries, size = log.batch(progress.next, 1 if probing else state.config.max_append_bytes)
         progress.sent(len(entries), size)
-        progress.sent_commit = log.commit
-        state.send(follower, Append(state.term, previous, term, log.commit, entries))
+        must_answer = progress.state is ProgressState.PROBE and not entries
+        progress.sent_commit = min(progress.match, log.commit) if must_answer else log.commit
+        state.send(follower, Append(state.term, previous, term, progress.sent_commit, entries))
 
     def _send_snapshot(self, follower: int, progress: Progress) -> None:
         if progress.silent_ticks >= self._state.config.election_ticks:
@@ -150,12 +151,14 @@ class Leader:
         progress.waits = False
         if len(progress.inflight):
             # An append or its answer may be lost. One without entries at the end of all that was sent brings either an
-            # answer for the whole or the rejection that leads to a probe, whatever the window says.
+            # answer for the whole or the rejection that leads to a probe, whatever the window says. Its commit index is
+            # no news, or there would be no answer.
             term = state.log.term_at(progress.next - 1)
             if term is None:
                 progress.probe()
             else:
-                state.send(sender, Append(state.term, progress.next - 1, term, state.log.commit, ()))
+                commit = min(progress.match, state.log.commit)
+                state.send(sender, Append(state.term, progress.next - 1, term, commit, ()))
         if sender == self.transferee:
             self._hand_over()
         self._confirm_reads()
