@@ -139,9 +139,9 @@ class Replica:
         self._snapshots.take(done)
 
     @property
-    def waiting_bytes(self) -> int:
-        """Of requests that this member accepted and that have no answer yet."""
-        return self._proposals.bytes
+    def proposals(self) -> Proposals:
+        """To read its statistics."""
+        return self._proposals
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class Replica:
                 raise Unavailable(problem)
             self._proposals.add(pending)
         except Unavailable as error:
-            self.statistics.proposals_unavailable += 1
+            self._proposals.unavailable += 1
             done(None, error)
             return
         self._local.append(pending)
