@@ -29,6 +29,9 @@ class Source(IntEnum):
     STATIC = 3
 
 
+_ROOM = {Source.HEARD: MAX_NAMES, Source.ANSWERED: 2 * MAX_NAMES}  # names; who is configured always has a place
+
+
 class _Known:
     __slots__ = ("seen", "source")
 
@@ -85,7 +88,7 @@ class AddressBook:
             return False
         known = self._names.get(name)
         if known is None:
-            if source is Source.HEARD and len(self._names) >= MAX_NAMES:
+            if len(self._names) >= _ROOM.get(source, len(self._names) + 1):
                 return False
             known = self._names[name] = {}
         entry = known.get(address)

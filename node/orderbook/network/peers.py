@@ -41,12 +41,14 @@ from orderbook.network.handshake import (
 from orderbook.network.link import Link
 from orderbook.network.member_channel import MemberChannel
 from orderbook.network.options import NetworkOptions
+from orderbook.network.pause import pause
 from orderbook.network.sockets import AcceptedSocket, DialledSocket, PeerSocket
 from orderbook.network.statistics import NetworkStatistics, PeerStatistics
 from orderbook.runtime import Runtime, Timer
 
 PATH = "/peers"
 _MAX_REMEMBERED = 1024
+_TURNS_OF_AN_ACCEPT = 3
 _logger = logging.getLogger("orderbook.network")
 
 
@@ -82,6 +84,7 @@ class Peers:
         self._statistics: dict[str, PeerStatistics] = {}
         self._told: dict[tuple[str, str], None] = {}
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
         self._session: ClientSession | None = None
         self._ticking: Timer | None = None
         self.discovery = Discovery(runtime, self._options, name, self._dial, self._live.__contains__)
@@ -95,7 +98,8 @@ class Peers:
         application.router.add_get(PATH, self._accept)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, ssl_context=self._options.server_tls).start()
+        self._site = web.TCPSite(self._runner, host, port, ssl_context=self._options.server_tls)
+        await self._site.start()
         self.port: int = self._runner.addresses[0][1]
         self._advertised = advertise if advertise is not None else f":{self.port}"
         # Names are resolved anew at each dial: a cache would keep a member that moved at its old address.
@@ -118,6 +122,10 @@ class Peers:
         self.discovery.close()
         if self._ticking is not None:
             self._ticking.cancel()
+        if self._site is not None:
+            await self._site.stop()
+            for _ in range(_TURNS_OF_AN_ACCEPT):
+                await pause(self._runtime, 0)  # a connection that was just accepted must be known to be ended
         ending = list(self._links)
         for link in ending:
             link.end(Reason.CLOSED, f"{self.name} leaves")
@@ -209,7 +217,9 @@ class Peers:
         opened: asyncio.Future[DialledSocket | Answer] = asyncio.get_running_loop().create_future()
 
         async def connect() -> None:
-            assert self._session is not None
+            if self._closing or self._session is None:
+                answer(Answer(None, Reason.CLOSED, "this process leaves"))
+                return
             scheme = "http" if self._options.client_tls is None else "https"
             try:
                 socket = await self._session.ws_connect(
@@ -234,6 +244,11 @@ class Peers:
         )
         try:
             return await opened
+        except asyncio.CancelledError:
+            unwanted = None if not opened.done() or opened.cancelled() else opened.result()
+            if isinstance(unwanted, DialledSocket):
+                unwanted.abort()
+            raise
         finally:
             timer.cancel()
             connecting.cancel()
@@ -241,6 +256,8 @@ class Peers:
     def _begin(self, socket: PeerSocket, remote: str, dial: int) -> Link:
         link = Link(self, Connection(self._runtime, socket, self._options), remote, dial)
         self._links[link] = None
+        if self._closing:
+            link.end(Reason.CLOSED, f"{self.name} leaves")
         return link
 
     async def _run(self, link: Link) -> None:
@@ -332,9 +349,9 @@ class Peers:
         for channel in list(self._channels.values()):
             if channel.group in link.proven and link.admitted:
                 channel.connect(link)
-        if self._channels and link.openings and not link.proven:
+        if self._channels and link.openings and all(o.group not in self._channels for o in link.openings.values()):
             fields = {"peer": name, "address": link.remote}
-            self.counts.wrong_keys += 1
+            self.counts.no_common_group += 1
             _logger.warning("that peer shares no group with this node: wrong group key?", extra={"fields": fields})
 
     def opened(self, link: Link, opening: Opening) -> None:
