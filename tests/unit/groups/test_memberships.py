@@ -7,6 +7,7 @@ from orderbook.groups.administration import change_members
 from orderbook.groups.errors import NotBootstrapped
 from orderbook.groups.group import Consistency
 from orderbook.groups.recovery import RecoveryRefused
+from orderbook.groups.replica import Phase
 from orderbook.raft import Member
 from unit.groups.real_members import SECONDS, RealMembers, until
 
@@ -166,3 +167,39 @@ async def test_recovery_is_refused_while_a_member_that_can_be_reached_has_more(m
     await leader.execute(order(1))
     with pytest.raises(RecoveryRefused):
         await behind.recover(own, *end)
+
+
+async def test_a_removed_member_never_begins_another_group_though_it_was_given_no_incarnation(members):
+    """The first member of a group of one sees as many empty members as once sufficed: itself."""
+    await members.start("a", size=1)
+    await members.online()
+    first = members.groups["a"]
+    incarnation = first.identity.incarnation
+    await members.open("b", 1, incarnation)
+    await set_voters(members, "b")
+    await until(lambda: first.replica is None, "it comes back as a new member")
+    await until(lambda: "waits to be added" in first.waits_for, "it waits to be added again")
+    assert incarnation.hex() in first.waits_for
+
+
+async def test_a_removed_member_leaves_its_directory_only_when_no_snapshot_is_being_written_to_it(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    gone = members.a_follower()
+    name, old = gone.identity.name, gone.identity.member_id
+    stay = [group.identity.name for group in members.groups.values() if group is not gone]
+    forked = []
+    real_fork = members.runtime.fork
+    members.runtime.fork = lambda job, done: forked.append((job, done))
+    gone.replica.take_snapshot(lambda error: None)
+    await until(lambda: forked, "the child is under way")
+    members.runtime.fork = real_fork
+    await set_voters(members, *stay)
+    await until(lambda: gone.replica is None or gone.replica.phase is Phase.STOPPED, "it stops")
+    assert not (members.root / name / "aside-0001").exists()
+    job, done = forked[0]
+    job()
+    done(None)
+    await until(lambda: gone.replica is None and gone.identity.member_id != old, "it comes back as a new member")
+    assert list((members.root / name).glob("*.snapshot")) == []
+    assert len(list((members.root / name / "aside-0001").glob("*.snapshot"))) == 1
