@@ -46,6 +46,9 @@ class Proposals:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.bytes = 0
+        self.answered = 0  # statistics: how requests ended
+        self.unavailable = 0
+        self.uncertain = 0
         self._next = 1
         self._pending: dict[int, Pending] = {}
         self._by_index: dict[int, list[Pending]] = {}
@@ -126,4 +129,10 @@ class Proposals:
             there.remove(pending)
             if not there:
                 del self._by_index[pending.index]
+        if applied is not None:
+            self.answered += 1
+        elif isinstance(error, Unavailable):
+            self.unavailable += 1
+        else:
+            self.uncertain += 1
         pending.done(applied, error)

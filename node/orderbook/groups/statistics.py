@@ -54,9 +54,6 @@ class Statistics:
         "frames_dropped",
         "leader_changes",
         "proposals",
-        "proposals_answered",
-        "proposals_unavailable",
-        "proposals_uncertain",
         "reads",
         "ticked_at",
         "verdicts_differing",
@@ -67,10 +64,7 @@ class Statistics:
         self.ticked_at = now  # monotonic time of the last tick
         self.append_seconds = Histogram()  # from handing entries to the log until they are durable here
         self.apply_seconds = Histogram()  # of one entry by the replicated state, matching included
-        self.proposals = 0  # requests accepted or refused at this edge; each ends as one of the next three
-        self.proposals_answered = 0
-        self.proposals_unavailable = 0
-        self.proposals_uncertain = 0
+        self.proposals = 0  # requests accepted or refused at this edge; ``Proposals`` counts how they ended
         self.reads = 0  # strong ones asked for here
         self.leader_changes = 0  # how often this member learned of another leader, or that there is none
         self.elections_won = 0
