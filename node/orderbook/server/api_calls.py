@@ -147,7 +147,10 @@ class Call(Generic[P, Q, B]):
         start = applied.answer_start
         visible = self.group.machine.visible(applied.answer, start, *self.principal)
         kept = omitted = 0
-        for ordinal, event in enumerate(visible, start):
+        for ordinal, seen in enumerate(visible, start):
+            event = seen
+            if applied.answer[ordinal][0] == EventKind.REJECTED:
+                event = applied.answer[ordinal]  # it says nothing but what this principal sent
             if event is None or event[1] < 0:
                 continue
             own = by_command[event[1]]

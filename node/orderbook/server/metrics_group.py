@@ -86,11 +86,11 @@ def _requests(replica: Replica) -> Iterator[Metric]:
     outcomes = CounterMetricFamily(
         "orderbook_proposals_ended", "Requests of this edge by how they ended.", labels=["outcome"]
     )
-    outcomes.add_metric(["answered"], statistics.proposals_answered)
-    outcomes.add_metric(["unavailable"], statistics.proposals_unavailable)
-    outcomes.add_metric(["uncertain"], statistics.proposals_uncertain)
+    outcomes.add_metric(["answered"], replica.proposals.answered)
+    outcomes.add_metric(["unavailable"], replica.proposals.unavailable)
+    outcomes.add_metric(["uncertain"], replica.proposals.uncertain)
     yield outcomes
-    yield _gauge("orderbook_proposals_waiting_bytes", "Of requests without an answer yet.", replica.waiting_bytes)
+    yield _gauge("orderbook_proposals_waiting_bytes", "Of requests without an answer yet.", replica.proposals.bytes)
     yield _counter("orderbook_strong_reads", "Strong reads asked for at this edge.", statistics.reads)
     yield _counter("orderbook_frames_malformed", "Frames of members that mean nothing.", statistics.frames_dropped)
 
