@@ -1,6 +1,7 @@
 """Strong reads: wait for a read index from the leader, then until this member has applied it.
 
-A round that fails (no leader, the term changed) is asked for again until the read's deadline, then Unavailable.
+A round that fails (no leader, the term changed) is asked for again until the read's deadline, then Unavailable. Not
+more than ``most`` reads wait at once: one beyond them is Unavailable(overloaded) at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from orderbook.groups.errors import GroupError, Unavailable
 
 ReadDone = Callable[[GroupError | None], None]
+
+MOST_WAITING = 10_000
 
 
 class _Read:
@@ -24,8 +27,10 @@ class _Read:
 class Reads:
     """``ask`` starts a round at raft; the round's number comes back through ``confirmed`` or ``failed``."""
 
-    def __init__(self, ask: Callable[[int], None]) -> None:
+    def __init__(self, ask: Callable[[int], None], most: int = MOST_WAITING) -> None:
         self._ask = ask
+        self._most = most
+        self._waiting = 0
         self._next_round = 1
         self._gathering: list[_Read] = []  # share the next round
         self._rounds: dict[int, list[_Read]] = {}
@@ -33,12 +38,14 @@ class Reads:
         self._retry: list[_Read] = []
 
     def __len__(self) -> int:
-        return (
-            len(self._gathering) + len(self._confirmed) + len(self._retry) + sum(len(r) for r in self._rounds.values())
-        )
+        return self._waiting
 
     def add(self, deadline: float, done: ReadDone) -> None:
-        self._gathering.append(_Read(deadline, done))
+        if self._waiting >= self._most:
+            done(Unavailable("overloaded"))
+        else:
+            self._waiting += 1
+            self._gathering.append(_Read(deadline, done))
 
     def start_round(self) -> None:
         """All reads that came since the last round share one: it is asked for after each of them arrived."""
@@ -64,7 +71,7 @@ class Reads:
             if ready:
                 self._confirmed = [read for read in self._confirmed if read.index > index]
                 for read in ready:
-                    read.done(None)
+                    self._end(read, None)
 
     def tick(self, now: float) -> None:
         """Once a raft tick: failed rounds are asked for again, late reads end."""
@@ -83,10 +90,14 @@ class Reads:
             everyone += reads
         self._gathering, self._confirmed, self._retry, self._rounds = [], [], [], {}
         for read in everyone:
-            read.done(Unavailable(reason))
+            self._end(read, Unavailable(reason))
 
     def _unexpired(self, reads: list[_Read], now: float) -> list[_Read]:
         late = [read for read in reads if read.deadline <= now]
         for read in late:
-            read.done(Unavailable("deadline"))
+            self._end(read, Unavailable("deadline"))
         return [read for read in reads if read.deadline > now] if late else reads
+
+    def _end(self, read: _Read, error: GroupError | None) -> None:
+        self._waiting -= 1
+        read.done(error)
