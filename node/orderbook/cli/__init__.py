@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from orderbook.cli import bench, match, node
+from orderbook.cli import bench, local, match, node, replay
 
 app = typer.Typer(
     name="orderbook",
@@ -17,7 +17,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel="Run a group")(node.node)
+app.command(rich_help_panel="Run a group")(local.local)
 app.command(rich_help_panel="Without a group")(match.match)
+app.command(rich_help_panel="Orders")(replay.replay)
 app.command(rich_help_panel="Measure")(bench.bench)
 
 

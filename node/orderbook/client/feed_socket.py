@@ -29,7 +29,7 @@ class WebSocketFeedSource:
     ) -> None:
         if not addresses:
             raise ValueError("a feed needs at least one address of a node")
-        self.addresses = list(addresses)
+        self.addresses: Sequence[str] = list(addresses)
         self._http = http
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._tls = tls

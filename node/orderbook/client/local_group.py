@@ -58,27 +58,42 @@ class NodeDied(RuntimeError):
 
 
 class LocalGroup:
-    """``size`` nodes below ``root``. ``options`` are extra ``orderbook node`` flags for all of them."""
+    """``size`` nodes below ``root``. ``options`` are extra ``orderbook node`` flags for all of them.
 
-    def __init__(self, runtime: Runtime, root: Path, size: int = 3, options: Sequence[str] = ()) -> None:
+    Clients find node-1 at ``client_port``, the others at the ports after it; 0 draws them.
+    """
+
+    def __init__(
+        self, runtime: Runtime, root: Path, size: int = 3, options: Sequence[str] = (), client_port: int = 0
+    ) -> None:
         self.nodes = [NodeProcess(f"node-{number}", root / f"node-{number}") for number in range(1, size + 1)]
         self._runtime = runtime
         self._options = list(options)
+        self._client_port = client_port
+        self._environment: dict[str, str] = {}
 
     async def start(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start all nodes that do not run and wait until each listens. Raises NodeDied, TimeoutError."""
-        for node in self.nodes:
-            if not node.running:
-                await self.start_node(node, environment)
+        """Start all nodes that do not run and wait until each listens. Raises NodeDied, TimeoutError.
 
-    async def start_node(self, node: NodeProcess, environment: Mapping[str, str] | None = None) -> None:
+        ``environment`` is for these and all later starts.
+        """
+        self._environment = dict(environment or self._environment)
+        down = [node for node in self.nodes if not node.running]
+        for node in down:
+            (node.directory / ENDPOINTS).unlink(missing_ok=True)
+        for node in down[:1]:
+            await self.start_node(node)  # the others find each other through it
+        await asyncio.gather(*(self.start_node(node) for node in down[1:]))
+
+    async def start_node(self, node: NodeProcess) -> None:
         """Start one node and wait until it listens."""
         node.directory.mkdir(parents=True, exist_ok=True)
         (node.directory / ENDPOINTS).unlink(missing_ok=True)
         known = [other.endpoints() for other in self.nodes if other is not node]
         command = [sys.executable, "-m", "orderbook", "node", "--name", node.name, "--data", str(node.directory)]
         command += ["--initial-size", str(len(self.nodes)), "--auth", "none", *self._options]
-        command += ["--peer-port", "0", "--client-port", "0", "--probe-port", "0"]
+        port = self._client_port and self._client_port + self.nodes.index(node)
+        command += ["--peer-port", "0", "--client-port", str(port), "--probe-port", "0"]
         for endpoints in known:
             if endpoints is not None:
                 command += ["--peer", endpoints.peers]
@@ -88,7 +103,7 @@ class LocalGroup:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **self._environment},
                 start_new_session=True,
             )
         await self._listening(node)
