@@ -38,8 +38,22 @@ amends = st.tuples(st.just(3), _ids, st.none() | _prices, st.none() | _quantitie
 steps = st.lists(st.tuples(st.integers(0, 3), places() | places() | places() | cancels | amends), max_size=60)
 
 
+WILD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1.0, "", "1", b"1", (), {}, PAIR, 2**52, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
+    -(2**63),
+)  # fmt: skip
+
+
 def random_row(random: Random) -> Row:
-    """A command for long runs: like the strategies above, and now and then another trader's, or wrong."""
+    """A command for long runs, now and then with a wild value in some place of it."""
+    row = _likely_row(random)
+    if random.random() < 0.97:
+        return row
+    place = random.randrange(len(row))
+    return (*row[:place], random.choice(WILD), *row[place + 1 :])
+
+
+def _likely_row(random: Random) -> Row:
     draw = random.random()
     id = random.randint(1, 400)
     if draw < 0.6:

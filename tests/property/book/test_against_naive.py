@@ -8,7 +8,7 @@ from property.book.naive import ASK, BID, NaiveBook
 from unit.book.market import Market, restored
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(flow=steps)
 def test_same_events_and_same_book(flow: list[tuple[int, Row]]) -> None:
     market, naive = Market(), NaiveBook()

@@ -27,13 +27,13 @@ def check(market: Market, body: bytes, count: int) -> None:
     assert sorted({event[1] for event in events}) == list(range(count))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(body=st.binary(max_size=200), count=st.integers(0, 5))
 def test_bytes(body: bytes, count: int) -> None:
     check(Market(), body, count)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rows=st.lists(_rows | _values, max_size=8))
 def test_arrays_of_anything(rows: list[Any]) -> None:
     market = Market()
@@ -41,7 +41,7 @@ def test_arrays_of_anything(rows: list[Any]) -> None:
     check(market, msgpack.packb(rows), len(rows))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(place=st.integers(0, 200), byte=st.integers(0, 255))
 def test_a_flipped_byte(place: int, byte: int) -> None:
     market = Market()

@@ -15,6 +15,10 @@ TESTS = Path(__file__).parents[2]
 ROOT = TESTS.parent
 RECORDED = (ROOT / os.environ.get("RECORDED_FLOW", "../shared/data") / "coinbase.jsonl").resolve()
 
+compiled_here = pytest.mark.skipif(
+    FORM != "compiled", reason="the engine is not compiled here: no C compiler, or no make build"
+)
+
 
 @cache
 def transcript(hash_seed: str, *options: str) -> list[str]:
@@ -32,9 +36,17 @@ def test_two_hash_seeds_give_the_same() -> None:
     assert transcript("1") == transcript("2")
 
 
-@pytest.mark.skipif(FORM != "compiled", reason="the engine is not compiled here: no C compiler, or no make build")
+@compiled_here
 def test_the_compiled_and_the_interpreted_form_give_the_same() -> None:
     form, *compiled = transcript("1")
     other, *interpreted = transcript("1", "-X", OPTION)
     assert (form, other) == ("compiled", "interpreted")
     assert compiled == interpreted
+
+
+@compiled_here
+def test_every_statement_about_the_book_holds_for_the_interpreted_form_too() -> None:
+    statements = str(TESTS / "unit" / "book")
+    command = [sys.executable, "-X", OPTION, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", statements]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-3000:]

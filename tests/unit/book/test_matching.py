@@ -1,8 +1,8 @@
 """Price, then time; execution at the resting order's price."""
 
-from orderbook.book import Fill, Fills, PairSpec, Side
+from orderbook.book import Fill, Fills, PairSpec, PlaceOrder, Side
 from orderbook.book.constants import MAX_INTEGER
-from unit.book.market import PAIR, Market, fills
+from unit.book.market import PAIR, Market, fills, order
 
 
 def test_an_order_that_meets_nothing_rests() -> None:
@@ -72,9 +72,10 @@ def test_the_largest_prices_and_quantities_match() -> None:
 
 def test_a_level_whose_total_would_leave_63_bits_takes_no_more() -> None:
     market = Market()
-    for id in range(1, 1025):
-        market.buy(id, MAX_INTEGER, at=300)
+    market.do(*(PlaceOrder(order(id, Side.BID, MAX_INTEGER, 300, "bob")) for id in range(1, 1025)))
     assert market.bids == [(300, 1024 * MAX_INTEGER, 1024)]
+    market.amend(1, quantity=MAX_INTEGER - 1)
+    assert market.amend(1, quantity=MAX_INTEGER) == [f"amended 1 {MAX_INTEGER}@300 rests {MAX_INTEGER}"]
     assert market.buy(2000, 1024, at=300) == ["rejected 2000 level_full"]
     assert market.buy(2000, 1023, at=300) == ["accepted 2000 rests 1023"]
     assert market.buy(2001, MAX_INTEGER, at=299) == ["accepted 2001 rests 9007199254740991"]
