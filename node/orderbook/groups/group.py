@@ -130,16 +130,23 @@ class Group:
             )
 
     async def _move(self, set_directory_aside: bool) -> None:
-        """End this membership and enter the next, over the same channel."""
+        """End this membership and enter the next, over the same channel.
+
+        Who was removed waits to be added to the same group again, and never begins another one.
+        """
         if self._closed or self._moving or self._membership is None:
             return
         self._moving = True
         if self._session is not None:
             self._session.close()
             self._session = None
-        await self._membership.close()
+        left = self._membership
+        await left.close()
+        if left.replica is not None:
+            await left.replica.settled()
         setup = self.setup
         if set_directory_aside:
+            setup = setup._replace(options=setup.options._replace(incarnation=left.identity.incarnation))
             worker = self._runtime.worker("set aside")
             await run_on(worker, lambda: set_aside(setup.filesystem, setup.directory))
             worker.close()

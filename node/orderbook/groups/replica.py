@@ -108,6 +108,10 @@ class Replica:
         self._reads.stop("stopped")
         self._snapshots.stop()
 
+    async def settled(self) -> None:
+        """After ``stop``: returns when nothing that this member began touches the directory any more."""
+        await self._snapshots.settled()
+
     def give_leadership_away(self) -> bool:
         """Begin to transfer the leadership to the voter that lags least; False if there is nobody to take it."""
         began = self._leading.give_away()

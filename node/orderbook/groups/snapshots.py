@@ -7,9 +7,11 @@ on a worker and then builds a new state beside the old one, in slices, so that h
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from orderbook.groups.errors import Unavailable
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.replicated import ReplicatedState
 from orderbook.groups.transfers import SnapshotSender
@@ -62,6 +64,8 @@ class Snapshots:
         self._bytes = 0  # of log since the last snapshot
         self._installing: SnapshotMeta | None = None
         self._receiving = False
+        self._stopped = False
+        self._settled: asyncio.Future[None] | None = None
         self._waiters: list[Callable[[BaseException | None], None]] = []
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -80,6 +84,9 @@ class Snapshots:
         """Write a snapshot of this moment; one at a time, later calls wait for the one under way."""
         if done is not None:
             self._waiters.append(done)
+        if self._stopped:
+            self._tell(Unavailable("stopped"))
+            return
         if self._writing or self._installing is not None:
             return
         owner = self._owner
@@ -100,10 +107,11 @@ class Snapshots:
             writer.commit()
 
         def written(error: BaseException | None) -> None:
-            if error is not None:
+            if error is not None or self._stopped:
                 self._writing = False
-                self.failed += 1
+                self.failed += error is not None
                 self._tell(error)
+                self._may_be_settled()
                 return
             self._worker.submit(lambda: self._store.snapshot_committed(index), self._committed)
 
@@ -111,6 +119,9 @@ class Snapshots:
 
     def _committed(self, info: SnapshotInfo | None, error: BaseException | None) -> None:
         self._writing = False
+        if self._stopped:
+            self._may_be_settled()
+            return
         if info is None:
             self.failed += 1
             self._tell(error)
@@ -157,8 +168,26 @@ class Snapshots:
         self._wanted.clear()
 
     def stop(self) -> None:
+        """Begin nothing more. What is under way in the directory is not cut short: see ``settled``."""
+        self._stopped = True
         self.stop_sending()
-        self._worker.close()
+        self._tell(Unavailable("stopped"))
+        self._may_be_settled()
+
+    async def settled(self) -> None:
+        """After ``stop``: returns when nothing touches the directory any more, a forked child neither."""
+        if self._writing or self._receiving:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
+
+    def _has_stopped(self) -> bool:
+        return self._stopped
+
+    def _may_be_settled(self) -> None:
+        if self._stopped and not self._writing and not self._receiving:
+            self._worker.close()
+            if self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
 
     def _send_chunk(self, to: int, offer: SnapshotInfo, offset: int, data: bytes) -> None:
         self._owner.send(to, FrameKind.SNAPSHOT_CHUNK, list(offer), offset, data)
@@ -195,6 +224,9 @@ class Snapshots:
             self.failed += 1
         finally:
             self._receiving = False
+        if self._stopped:
+            self._may_be_settled()
+            return
         owner = self._owner
         owner.send(sender, FrameKind.SNAPSHOT_PROGRESS, offer.index, held, problem)
         if problem is None and held >= offer.size and owner.node.leader == sender:
@@ -209,10 +241,14 @@ class Snapshots:
 
     async def _install(self, meta: SnapshotMeta) -> None:
         owner, store = self._owner, self._store
+        if self._has_stopped():
+            return
         info = next(info for info in store.snapshots() if info.index == meta.index)
         state = ReplicatedState(owner.state.machine.fresh())
         chunks = await run_on(self._worker, lambda: list(store.read_snapshot(info)))
         await in_slices(self._runtime, state.restore(chunks))
+        if self._has_stopped():
+            return
         node = owner.node
 
         def durable() -> None:
