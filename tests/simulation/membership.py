@@ -1,7 +1,8 @@
 """Who shall be in the group: changes of membership, disks that are lost, and members that were removed.
 
-It plays the operator's part, with a god's eye: it looks at the leader, proposes one change at a time, replaces a voter
-that lost its disk by the member that came under its name, and has removed members come back with an empty directory.
+It plays the operator's part, with a god's eye: it looks at the leader, proposes one change at a time, and replaces a
+voter that lost its disk by the member that came under its name. A removed member that
+does not come back as a new one by itself loses its machine after a while.
 
 A disk is lost only when the group can bear it: enough other voters hold everything that was ever committed. Otherwise
 acknowledged commands would be lost, and rightly so.
@@ -55,7 +56,7 @@ class Membership:
         self._lost = node
         node.end(End.POWER, "for good")
         node.wipe()
-        self._boot_later(node)
+        node.restart_at = world.scheduler.now + world.random.random() * 2
 
     def _holds_all(self, node: Node, member: Member) -> bool:
         replica = node.replica
@@ -64,12 +65,6 @@ class Membership:
             and replica.id == member.id
             and replica.node.stable_index >= self._world.laws.last_committed
         )
-
-    def _boot_later(self, node: Node) -> None:
-        world = self._world
-        if len(world.nodes) > world.options.initial_size or world.random.random() < 0.5:
-            node.given = world.incarnation
-        node.restart_at = world.scheduler.now + world.random.random() * 2
 
     # --- the operator -------------------------------------------------------------------------------------------------
 
@@ -103,7 +98,7 @@ class Membership:
         voters, learners = list(configuration.voters), list(configuration.learners)
         if self._lost is not None:
             node = self._lost
-            if not _waits_to_be_added(node):
+            if not node.waits_to_be_added:
                 return None
             return [Member(m.name, node.member_id) if m.name == node.name else m for m in voters], learners
         if {member.name for member in voters} == set(self._wanted) and not learners:
@@ -111,7 +106,7 @@ class Membership:
         held = [member for member in learners if self._is_there(member)]
         known = {member.name for member in (*voters, *held)}
         nodes = (self._world.nodes[name] for name in self._wanted if name not in known)
-        new = [Member(node.name, node.member_id) for node in nodes if _waits_to_be_added(node)]
+        new = [Member(node.name, node.member_id) for node in nodes if node.waits_to_be_added]
         if new or len(held) < len(learners):
             return voters, held + new
         target = [member for member in (*voters, *held) if member.name in self._wanted]
@@ -122,13 +117,12 @@ class Membership:
         return not node.up or node.member_id in (0, member.id)
 
     def _retire(self, configuration: Configuration) -> None:
-        """A removed member comes back with an empty directory."""
+        """A removed member comes back as a new one by itself, or loses its machine after a while."""
         members = {member.id for member in (*configuration.voters, *configuration.learners)}
         for node in self._world.nodes.values():
-            if node.replica is not None and node.member_id not in members:
+            if node.replica is not None and node.member_id not in members and self._world.random.random() < 0.1:
                 node.end(End.KILL, "was removed")
                 node.wipe()
-                node.given = self._world.incarnation
                 node.restart_at = self._world.scheduler.now + self._world.random.random()
 
     @property
@@ -145,7 +139,3 @@ def _settled(replica: Replica) -> bool:
     node = replica.node
     done = not node.configuration.outgoing and node.commit >= node.configuration_index
     return node.has_committed_in_term and done
-
-
-def _waits_to_be_added(node: Node) -> bool:
-    return node.up and node.group is not None and node.replica is None

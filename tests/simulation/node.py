@@ -13,7 +13,7 @@ from faults.network import FaultyChannel, FaultyNetwork
 from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.replica import Replica
-from orderbook.storage import DiskFull, StoreOptions
+from orderbook.storage import DiskFull, Identity, StoreOptions
 from simulation.frontend import Frontend
 from simulation.laws import Laws, Life
 from simulation.machine import Kind
@@ -71,7 +71,15 @@ class Node:
     @property
     def member_id(self) -> int:
         """0 while the process is down or has not drawn one."""
-        return self.group.identity.member_id if self.group is not None else 0
+        return self.identity.member_id if self.identity is not None else 0
+
+    @property
+    def identity(self) -> Identity | None:
+        return self.group.identity if self.group is not None else None
+
+    @property
+    def waits_to_be_added(self) -> bool:
+        return self.up and self.group is not None and self.replica is None
 
     # --- lives --------------------------------------------------------------------------------------------------------
 
@@ -165,7 +173,7 @@ class Node:
         replica = self.replica
         if replica is None:
             return
-        if self.life is None:
+        if self.life is None or self.life.replica is not replica:
             self.life = self._around.laws.begin(self.name, replica)
         self._around.laws.check(self.life)
 

@@ -188,7 +188,7 @@ def transfer(world: World, random: Random) -> None:
 
 
 def take_a_snapshot(world: World, random: Random) -> None:
-    some_node(world, random).act(lambda replica: replica._snapshots.take())
+    some_node(world, random).act(lambda replica: replica.take_snapshot(lambda error: None))
 
 
 def fail_a_fork(world: World, random: Random) -> None:

@@ -231,18 +231,23 @@ class World:
             self._begun()
         for node in self.nodes.values():
             if node.restart_at is not None and node.restart_at <= self.scheduler.now:
+                self._give_incarnation(node)
                 node.boot()
         self._whole = self._healing and self._look_whole()
 
     def _begun(self) -> None:
         """The group exists: spare machines are given its incarnation, and start."""
         for node in self.nodes.values():
-            if node.group is not None and node.group.identity.incarnation:
-                self.incarnation = node.group.identity.incarnation
+            if node.identity is not None and node.identity.incarnation:
+                self.incarnation = node.identity.incarnation
         if self.incarnation:
             for spare in list(self.nodes.values())[self.shape.initial_size :]:
-                spare.given = self.incarnation
                 spare.restart_at = self.scheduler.now + self.random.random()
+
+    def _give_incarnation(self, node: Node) -> None:
+        """The operator does, once it has read it. Without spare machines the members can do without."""
+        if self.shape.machines > self.shape.initial_size or self.random.random() < 0.5:
+            node.given = self.incarnation
 
     def _heal(self) -> None:
         self.scheduler.note("world", "healed")
@@ -273,6 +278,8 @@ class World:
             return False
         members = self._members()
         if members is None or not all(node.group is not None and node.group.is_online for node in members):
+            return False
+        if any(node.up and node not in members and not node.waits_to_be_added for node in self.nodes.values()):
             return False
         states = {(node.replica.state.index, node.replica.state.state_hash) for node in members if node.replica}
         return len(states) == 1
