@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orderbook.raft.errors import ConsensusViolated, MembershipRefused, NotLeader, ProposalsPaused
+from orderbook.raft.membership import encode
 from orderbook.raft.messages import (
     Append,
     AppendReply,
@@ -13,6 +14,7 @@ from orderbook.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    Removed,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -228,6 +230,36 @@ def test_5_2_a_vote_leaves_only_when_it_is_on_disk() -> None:
     assert sent(raw) == [(2, VoteReply(1, True))]
 
 
+def test_5_2_a_vote_that_no_later_term_waits_for_is_never_answered() -> None:
+    raw = node()
+    raw.step(2, Vote(1, 0, 0, False))
+    raw.ready()
+    raw.step(3, Heartbeat(2, 0, 0))
+    granted = [message for _, message in sent(raw) if isinstance(message, VoteReply)]
+    assert granted == [], "it would be a vote of term 2"
+
+
+def test_5_2_who_gave_its_vote_waits_a_whole_timeout_for_the_outcome() -> None:
+    raw = node()
+    for _ in range(9):
+        raw.tick()
+    raw.step(2, Vote(1, 0, 0, False))
+    for _ in range(9):
+        raw.tick()
+    assert raw.role is Role.FOLLOWER
+    raw.tick()
+    assert raw.role is Role.PRE_CANDIDATE
+
+
+def test_5_2_a_candidate_asks_once_a_term() -> None:
+    raw = node()
+    raw.campaign()
+    raw.step(2, PreVoteReply(1, True))
+    sent(raw)
+    raw.persisted_hard_state(HardState(1, 1, 0))
+    assert not raw.has_ready()
+
+
 def test_5_2_a_candidate_counts_its_own_vote_and_asks_for_others_only_when_that_is_on_disk() -> None:
     raw = node(voters=configuration([1]))
     raw.campaign()
@@ -319,6 +351,39 @@ def test_5_3_the_leader_counts_itself_only_for_what_its_own_disk_has() -> None:
     assert raw.commit == 0
     raw.persisted(ready.entries[-1].index, ready.entries[-1].term)
     assert raw.commit == 1
+
+
+def test_5_3_the_leader_counts_itself_up_to_the_write_that_was_reported() -> None:
+    raw = node()
+    elect(raw)
+    first = raw.ready()
+    raw.propose([b"a"])
+    raw.ready()
+    raw.persisted(first.entries[-1].index, first.entries[-1].term)
+    confirm(raw, 2)
+    assert raw.commit == 1, "only 2 is known to have the second on disk"
+
+
+def test_5_3_a_new_leader_does_not_count_itself_for_what_it_received_and_has_not_written() -> None:
+    raw = node()
+    raw.step(3, Append(1, 0, 0, 0, tuple(log(1))))
+    received = raw.ready()
+    assert received.hard_state
+    raw.persisted_hard_state(received.hard_state)
+    raw.campaign()
+    raw.step(2, PreVoteReply(2, True))
+    hard_state = raw.ready().hard_state
+    assert hard_state
+    raw.persisted_hard_state(hard_state)
+    raw.step(2, VoteReply(2, True))
+    assert raw.role is Role.LEADER
+    raw.ready()
+    confirm(raw, 2)
+    assert raw.commit == 0
+    raw.persisted(1, 1)
+    assert raw.commit == 0
+    raw.persisted(2, 2)
+    assert raw.commit == 2
 
 
 def test_5_3_followers_suffice_when_the_leaders_own_disk_is_slow() -> None:
@@ -542,6 +607,22 @@ def test_4_2_3_a_removed_server_cannot_disturb_the_group() -> None:
     cluster.stabilize()
     assert (cluster[1].role, cluster[1].term) == (Role.LEADER, 1)
     assert cluster[3].removed
+
+
+def test_4_2_3_nobody_is_called_removed_by_a_change_that_may_not_come_to_pass() -> None:
+    change = Entry(2, 1, EntryKind.CONFIGURATION, encode(configuration([1, 2])))
+    raw = node([*log(1), change], commit=1)
+    raw.step(3, PreVote(2, 1, 1))
+    assert sent(raw) == [(3, PreVoteReply(1, False))]
+    raw.step(2, Heartbeat(1, 2, 0))
+    raw.step(3, PreVote(2, 1, 1))
+    assert (3, Removed(1, 2)) in sent(raw)
+
+
+def test_4_2_3_a_candidate_with_a_longer_log_may_know_a_later_configuration() -> None:
+    raw = node(log(1), commit=1)
+    raw.step(9, PreVote(2, 5, 1))
+    assert sent(raw) == [(9, PreVoteReply(2, True))]
 
 
 def test_4_2_3_a_voter_within_its_lease_answers_no_candidate_unless_its_leader_asked_for_it() -> None:
