@@ -5,10 +5,13 @@ VENV ?= .venv
 RECORDED_FLOW ?= ../shared/data
 LOCAL_CLUSTER ?= ../shared/cluster/cluster
 
+IMAGE ?= orderbook:dev
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
+
 BIN := $(VENV)/bin
 export RECORDED_FLOW LOCAL_CLUSTER
 
-.PHONY: demo test check format bench build clean
+.PHONY: demo test check format bench build image lock clean
 
 ## Three durable nodes, two traders, one observer; then the leader is killed.
 demo: build
@@ -35,11 +38,20 @@ bench: build
 build: $(VENV)/installed
 	$(BIN)/python hatch_build.py
 
-$(VENV)/installed: pyproject.toml requirements.lock
+$(VENV)/installed: pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
+
+## The image of node and operator, for whatever `docker` is here.
+image:
+	docker build -t $(IMAGE) .
+
+## Both lock files anew, from pyproject.toml (needs uv).
+lock:
+	uv pip compile pyproject.toml $(LOCK_OPTIONS) --extra operator --extra dev -o requirements-dev.lock
+	uv pip compile pyproject.toml $(LOCK_OPTIONS) --extra operator -c requirements-dev.lock -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
