@@ -274,10 +274,13 @@ class ReplicatedState:
         return self._answer(envelope, self.index, 0, _NO_EVENTS, before)
 
     def _reborn(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
-        events = self._tick(context, before)
+        before = self._tick(context, before)
+        if envelope.header.role != Role.ADMIN:
+            return self._refused(envelope, Outcome.NOT_PERMITTED, 0, before)
         closed = list(self.sessions.by_id.values())
+        events = list(before)
         for session in closed:
-            events = events + self._close(context, session)
+            events += self._close(context, session)
         self.keys = IdempotencyKeys()
         applied = self._answer(envelope, self.index, 0, _NO_EVENTS, events)
         return applied._replace(closed=tuple(session.id for session in closed))

@@ -206,6 +206,29 @@ def test_an_entry_of_an_unknown_type_stops_the_node_before_any_change(state, log
     assert (state.index, state.state_hash) == before
 
 
+# --- another life -----------------------------------------------------------------------------------------------------
+
+
+def test_another_life_ends_all_sessions_in_order_and_forgets_all_keys(state, log):
+    sessions = (log.open(timeout_ms=5_000), log.open(timeout_ms=1_000, cancel=True), log.open())
+    log.batch(sessions[0], 1, 5)
+    log.keyed("order-1", 1)
+    reborn = log.by_admin(EntryType.REBORN, None)
+    assert reborn.closed == sessions
+    assert reborn.events == [("closed", -1, session) for session in sessions]
+    assert state.machine.closed[1] == [sessions[1], "alice", 2, True]
+    assert (state.sessions.by_id, state.sessions.hash, state.sessions.kept_bytes) == ({}, 0, 0)
+    assert log.batch(sessions[0], 1, 5).outcome is Outcome.SESSION_UNKNOWN
+    log.keyed("order-1", 1)
+    assert state.machine.total == 7
+
+
+def test_only_the_group_itself_begins_another_life(state, log):
+    session = log.open()
+    assert log.write(EntryType.REBORN).outcome is Outcome.NOT_PERMITTED
+    assert session in state.sessions.by_id
+
+
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 
