@@ -218,7 +218,7 @@ class Feed(Generic[T]):
             sequence = (index, ordinal)
             if self._is_new(sequence):
                 fields = tuple(event)
-                item = fill_of(fields, sequence) if self._kind is FeedKind.FILLS else Event(sequence, time_ms, fields)
+                item = fill_of(fields, sequence) if self._kind is FeedKind.FILLS else Event(sequence, fields, time_ms)
                 self._hand_out(item, (index, ordinal + 1))
         self._advance((index + 1, 0))
 

@@ -24,6 +24,7 @@ from orderbook.server.stream_routes import add_stream_routes, everyone_is_admin
 from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
 from orderbook.streams.feed import Feeds
 from orderbook.streams.order_entry import OrderEntry
+from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
 from orderbook.wire.roles import Role
 
@@ -41,15 +42,17 @@ def client_application(
     feeds: Feeds | None = None,
     principal_of: PrincipalOf = everyone_is_admin,
     max_queued_bytes: int = MAX_QUEUED_BYTES,
+    watch: OrderWatch | None = None,
 ) -> web.Application:
     """What clients talk to. ``principal_of`` says who asks, or raises ``ApiError``; it looks at each request once.
 
     Without ``feeds`` only the order stream is served. ``max_queued_bytes`` bounds what waits for one stream's client.
+    ``watch`` lets members see the orders that come in.
     """
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
     for route in ROUTES:
         application.router.add_route(route.method, route.path, _dispatch(route, group, principal_of))
-    stream = _order_stream(runtime, group, principal_of, max_queued_bytes)
+    stream = _order_stream(runtime, group, principal_of, max_queued_bytes, watch)
     application.router.add_get("/v1/streams/orders", stream, allow_head=False)
     if feeds is not None:
         add_stream_routes(application, runtime, feeds, principal_of)
@@ -134,7 +137,7 @@ class _Bodies:
 
 
 def _order_stream(
-    runtime: Runtime, group: Group, principal_of: PrincipalOf, max_queued_bytes: int
+    runtime: Runtime, group: Group, principal_of: PrincipalOf, max_queued_bytes: int, watch: OrderWatch | None
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def order_stream(request: web.Request) -> web.StreamResponse:
         """Orders in, exactly one reply to each request out."""
@@ -147,14 +150,18 @@ def _order_stream(
         await socket.prepare(request)
         connection = WebSocketConnection(socket, principal, role, max_queued_bytes)
         entry = OrderEntry(group, connection)
+        watched = watch.watched(connection, entry.on_message) if watch is not None else None
+        on_message = watched.on_message if watched is not None else entry.on_message
         writing = runtime.spawn(connection.write(), "write order stream")
         try:
             async for message in socket:
                 if message.type is WSMsgType.BINARY:
-                    entry.on_message(message.data)
+                    on_message(message.data)
                 else:
                     connection.close("the order stream takes binary messages")
         finally:
+            if watched is not None:
+                watched.close()
             connection.close("closed")
             writing.cancel()
         return socket

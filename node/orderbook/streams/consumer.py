@@ -79,7 +79,7 @@ class Consumer(Generic[T]):
         self._owner = owner
         self._codec = codec
         self._max_queued = max_queued
-        self._sources: dict[Source, None] = {}
+        self._sources: dict[Source, bool] = {}  # whether the producer's member has confirmed
         self._had: dict[Source, int] = {}  # the sequence of its last datum, however often it was disconnected since
         self._queue: deque[tuple[Delivery[T] | Disconnected, int]] = deque()
         self._broken = False  # Disconnected waits to be raised; subscribed to nothing
@@ -117,11 +117,11 @@ class Consumer(Generic[T]):
 
     @property
     def producers(self) -> int:
-        return len(self._sources)
+        return sum(self._sources.values())
 
     def when(self, timeout: float | None = None) -> When:
         """``await consumer.when().subscribed().minimum_of(2)``: it is subscribed to so many producers."""
-        return When(self._conditions, lambda: len(self._sources), timeout, f"producers of {self.name}")
+        return When(self._conditions, lambda: self.producers, timeout, f"producers of {self.name}")
 
     def close(self) -> None:
         """Unsubscribe. What has arrived can still be iterated over."""
@@ -137,9 +137,14 @@ class Consumer(Generic[T]):
         """There is a producer of its type; whether to subscribe to it."""
         if self._broken or self._closed or source in self._sources:
             return False
-        self._sources[source] = None
-        self._conditions.check()
+        self._sources[source] = False
         return True
+
+    def confirmed(self, source: Source) -> None:
+        """What this producer sends from now on is sent to this consumer."""
+        if source in self._sources:
+            self._sources[source] = True
+            self._conditions.check()
 
     def lost(self, source: Source) -> None:
         """A producer, or its whole member, is gone."""

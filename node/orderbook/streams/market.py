@@ -20,11 +20,14 @@ class Token(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event of the applied log. ``fields`` is its positional form; see ``book.events``."""
+    """An event of the applied log. ``fields`` is its positional form; see ``book.events``.
+
+    ``time_ms`` is the log's time; None where the answer of a command tells of it.
+    """
 
     sequence: Place
-    time_ms: int
     fields: tuple[Any, ...]
+    time_ms: int | None = None
 
     @property
     def view(self) -> View:

@@ -182,8 +182,18 @@ class MemberStreams:
 
     def _on_subscribe(self, peer: str, producer: int, consumer: int) -> None:
         found = self._producers.get(producer)
+        if found is None:
+            return
+        found.gained(Listener(peer, consumer))
+        if peer == self._name:
+            self._on_subscribed(peer, producer, consumer)
+        else:
+            self._tell(peer, DatumFrameKind.SUBSCRIBED, producer, consumer)
+
+    def _on_subscribed(self, peer: str, producer: int, consumer: int) -> None:
+        found = self._consumers.get(consumer)
         if found is not None:
-            found.gained(Listener(peer, consumer))
+            found.confirmed(Source(peer, producer))
 
     def _on_unsubscribe(self, peer: str, producer: int, consumer: int, reason: str) -> None:
         found = self._producers.get(producer)
@@ -241,4 +251,5 @@ _ON_FRAME: dict[int, Callable[..., None]] = {
     DatumFrameKind.UNSUBSCRIBE: MemberStreams._on_unsubscribe,
     DatumFrameKind.DATUM: MemberStreams._on_datum,
     DatumFrameKind.END: MemberStreams._on_end,
+    DatumFrameKind.SUBSCRIBED: MemberStreams._on_subscribed,
 }

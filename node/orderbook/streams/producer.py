@@ -77,6 +77,10 @@ class Producer(Generic[T]):
                 self._owner.end(listener, self.number, "slow_consumer")
         return given
 
+    def skip(self, datums: int) -> None:
+        """So many were not sent to anyone; consumers see it by the sequence of the next."""
+        self.sequence += datums
+
     @property
     def consumers(self) -> int:
         return len(self._listeners)

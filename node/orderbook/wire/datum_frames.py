@@ -6,6 +6,7 @@ kind         fields                            who says it to whom
 OFFER        producer, name of its type        a producer's member to all: it is there
 WITHDRAW     producer                          the same: it is gone
 SUBSCRIBE    producer, consumer                a consumer's member to the producer's
+SUBSCRIBED   producer, consumer                the producer's in return: what comes from now on is sent
 UNSUBSCRIBE  producer, consumer, reason        the same
 DATUM        producer, consumer, sequence,     the producer's to the consumer's. Sequences of a producer
              bytes                             rise by one; one that is left out was lost
@@ -37,6 +38,7 @@ class DatumFrameKind(IntEnum):
     UNSUBSCRIBE = 4
     DATUM = 5
     END = 6
+    SUBSCRIBED = 7
 
 
 FIELDS: dict[int, tuple[type, ...]] = {
@@ -46,6 +48,7 @@ FIELDS: dict[int, tuple[type, ...]] = {
     DatumFrameKind.UNSUBSCRIBE: (int, int, str),
     DatumFrameKind.DATUM: (int, int, int, bytes),
     DatumFrameKind.END: (int, int, str),
+    DatumFrameKind.SUBSCRIBED: (int, int),
 }
 
 

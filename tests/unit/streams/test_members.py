@@ -103,6 +103,17 @@ async def test_who_waits_for_more_than_there_are_waits():
     coroutine.close()
 
 
+async def test_who_is_subscribed_misses_nothing_that_is_sent_from_then_on():
+    members = Members("a", "b")
+    producer, consumer = members["a"].produce(Ping), members["b"].consume(Ping)
+    while not consumer.producers:
+        assert members.runtime._heap
+        members.run(0.0001)
+    await send(producer, Ping(1))
+    members.run()
+    assert await taken(consumer) == [Ping(1)]
+
+
 async def test_a_name_can_be_given_instead_of_the_classs():
     members = Members("a", "b")
     consumer = members["b"].consume(Quote, name="quotes of the day")
@@ -228,6 +239,7 @@ async def test_a_member_that_started_anew_is_subscribed_to_anew():
         pack_datum_frame(DatumFrameKind.DATUM, 1, 1, 1),
         pack_datum_frame(DatumFrameKind.DATUM, 1, 1, 1, b"for nobody"),
         pack_datum_frame(DatumFrameKind.SUBSCRIBE, 1, 1),
+        pack_datum_frame(DatumFrameKind.SUBSCRIBED, 1, 1),
         pack_datum_frame(DatumFrameKind.UNSUBSCRIBE, 1, 1, "x"),
         pack_datum_frame(DatumFrameKind.END, 1, 1, "x"),
         pack_datum_frame(DatumFrameKind.WITHDRAW, 1),

@@ -18,6 +18,7 @@ SAMPLES = {
     DatumFrameKind.UNSUBSCRIBE: [7, 3, "closed"],
     DatumFrameKind.DATUM: [7, 3, 1, b"bytes"],
     DatumFrameKind.END: [7, 3, "slow_consumer"],
+    DatumFrameKind.SUBSCRIBED: [7, 3],
 }
 
 
