@@ -251,6 +251,8 @@ class Membership:
         if not view.incarnation:
             self.strangers[peer] = view.member
             self._setup.channel.send(peer, pack_announcement(self._own_view()))
+        else:
+            self.strangers.pop(peer, None)
 
     def _own_view(self) -> View:
         member = Member(self.identity.name, self.identity.member_id)

@@ -55,6 +55,13 @@ async def test_three_members_begin_a_group_and_agree(members):
     await members.equal()
 
 
+async def test_who_has_a_group_is_no_stranger(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    groups = list(members.groups.values())
+    await until(lambda: not any(group.strangers for group in groups), "nobody takes another member for a stranger")
+
+
 async def test_a_member_without_enough_others_says_whom_it_sees(members):
     await members.start("a", "b")
     await until(lambda: "sees 2 members (a, b)" in members.groups["a"].waits_for, "they see each other")
