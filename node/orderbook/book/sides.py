@@ -1,7 +1,9 @@
 """The two sides of a pair's book and the pair itself.
 
-A side is an index of levels by price with the best level at hand. Its sign turns both sides into one rule: a level is
-better the greater ``sign * price`` is, +1 for bids, -1 for asks.
+A side is an index of levels by price with the best level at hand: what a SortedDict is made of, a dict and a SortedList
+of its keys, held apart because compiled code looks up faster in an exact dict.
+
+Its sign turns both sides into one rule: a level is better the greater ``sign * price`` is, +1 for bids, -1 for asks.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, final
 
 from mypy_extensions import i64
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from orderbook.book.constants import ASK, BID, LAST_REASON, MAX_INTEGER, MAX_LEVEL_TOTAL
 from orderbook.book.mixing import mix_fill, mix_integers, mix_text
@@ -26,7 +28,7 @@ class BookSide:
 
     __slots__ = (
         "accepted", "amended", "best", "cancelled", "code", "code_key", "expired", "filled", "is_bid", "levels",
-        "open_orders", "pair", "rejected", "sign", "text", "volume",
+        "open_orders", "pair", "prices", "rejected", "sign", "text", "volume",
     )  # fmt: skip
 
     def __init__(self, pair: Pair, code: i64) -> None:
@@ -36,7 +38,8 @@ class BookSide:
         self.is_bid = code == BID
         self.sign: i64 = 1 if code == BID else -1
         self.text: i64 = pair.text
-        self.levels: Any = SortedDict()  # price -> Level
+        self.levels: dict[Any, Level] = {}
+        self.prices: Any = SortedList()  # of the levels
         self.best: Level | None = None
         self.open_orders: i64 = 0
         self.volume = 0  # open quantity of all levels; unbounded, unlike a level's
@@ -64,7 +67,7 @@ class BookSide:
         added: int = quantity
         if self.volume + added <= MAX_LEVEL_TOTAL:
             return True
-        level: Level | None = self.levels.get(key)
+        level = self.levels.get(key)
         return level is None or level.total - standing <= MAX_LEVEL_TOTAL - quantity
 
     def level_at(self, price: i64, key: Any) -> Level:
@@ -72,35 +75,35 @@ class BookSide:
         best = self.best
         if best is not None and best.price == price:
             return best
-        found: Level | None = self.levels.get(key)
+        found = self.levels.get(key)
         if found is not None:
             return found
         level = Level(price, key)
         self.levels[key] = level
+        self.prices.add(key)
         if best is None or self.sign * price > self.sign * best.price:
             self.best = level
         return level
 
     def drop(self, level: Level) -> None:
         """Forget a level that became empty."""
-        del self.levels[level.key]
+        key = level.key
+        del self.levels[key]
+        self.prices.remove(key)
         if level is self.best:
-            self.best = self.levels.peekitem(-1 if self.is_bid else 0)[1] if self.levels else None
+            self.best = self.levels[self.prices[-1 if self.is_bid else 0]] if self.levels else None
 
     def worse(self, level: Level) -> Level | None:
         """The next level behind this one."""
-        levels = self.levels
-        position: int = levels.bisect_left(level.key)
+        position: int = self.prices.bisect_left(level.key)
         position += -1 if self.is_bid else 1
-        if position < 0 or position >= len(levels):
+        if position < 0 or position >= len(self.levels):
             return None
-        behind: Level = levels.peekitem(position)[1]
-        return behind
+        return self.levels[self.prices[position]]
 
     def best_first(self) -> Iterator[Level]:
-        levels = self.levels
-        found: Iterator[Level] = map(levels.__getitem__, reversed(levels) if self.is_bid else levels)
-        return found
+        prices = reversed(self.prices) if self.is_bid else self.prices
+        return map(self.levels.__getitem__, prices)
 
 
 @final

@@ -213,7 +213,6 @@ class Book:
 
     def forget_idle(self, trader: Trader) -> None:
         if trader.is_registered and trader.is_idle():
-            self._settle(trader)
             trader.is_registered = False
             del self.traders[trader.name]
 

@@ -45,6 +45,7 @@ def _check_side(side: Any) -> list[Any]:
         arrivals = [order.arrival for order in queue]
         assert arrivals == sorted(arrivals), "a queue in the order of arrival"
         found += queue
+    assert list(side.prices) == sorted(side.levels)
     assert side.open_orders == len(found)
     assert side.volume == sum(order.open for order in found)
     return found

@@ -97,6 +97,16 @@ def test_a_cancel_takes_all_or_a_part_and_a_part_keeps_the_place() -> None:
     assert market.cancel(1) == ["rejected 1 unknown_order"]
 
 
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_an_order_that_leaves_refers_to_no_other(gone: int) -> None:
+    """Garbage collection is off in a node: what is unlinked must be free at once."""
+    market = queue(10, 10, 10)
+    order = market.machine._book.orders[gone]
+    market.cancel(gone)
+    links = (order.previous, order.next, order.trader_previous, order.trader_next, order.level)
+    assert links == (None, None, None, None, None)
+
+
 @pytest.mark.parametrize("quantity", [10, 11])
 def test_a_cancel_of_more_than_is_open_takes_what_is_open(quantity: int) -> None:
     assert queue(10).cancel(1, quantity) == ["cancelled 1 10 requested"]

@@ -108,6 +108,8 @@ def test_other_commands_with_wrong_values(row: list[object], reason: str) -> Non
         msgpack.packb(None),
         msgpack.packb({}),
         msgpack.packb("text"),
+        msgpack.packb("abc"),
+        msgpack.packb({"a": PLACE, "b": PLACE, "c": PLACE}),
         msgpack.packb([]),
         msgpack.packb([PLACE, PLACE]),
         msgpack.packb([PLACE, PLACE, PLACE]) + b"\x00",

@@ -79,6 +79,8 @@ def test_a_level_whose_total_would_leave_63_bits_takes_no_more() -> None:
     assert market.buy(2000, 1024, at=300) == ["rejected 2000 level_full"]
     assert market.buy(2000, 1023, at=300) == ["accepted 2000 rests 1023"]
     assert market.buy(2001, MAX_INTEGER, at=299) == ["accepted 2001 rests 9007199254740991"]
+    market.cancel(2000)
+    assert market.buy(2000, 1023, at=300) == ["accepted 2000 rests 1023"], "another level does not count"
     assert market.amend(2001, price=300) == ["rejected 2001 level_full"]
     assert market.amend(2000, quantity=1024) == ["rejected 2000 level_full"]
 

@@ -46,6 +46,7 @@ FUTURES: list[Callable[[Market], list[str]]] = [
     lambda market: market.sell(50, 100, at=200, tif="ioc"),
     lambda market: market.buy(50, 25, at=311, trader="carol", self_trade=SelfTrade.CANCEL_BOTH),
     lambda market: market.tick(900),
+    lambda market: market.tick(10_000),
     lambda market: market.close_session(3, cancel=True),
     lambda market: market.do(CancelAll("bob"), CancelAll("carol")),
     lambda market: market.amend(7, price=300),
