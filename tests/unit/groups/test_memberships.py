@@ -58,8 +58,11 @@ async def test_three_members_begin_a_group_and_agree(members):
 async def test_who_has_a_group_is_no_stranger(members):
     await members.start("a", "b", "c")
     await members.online()
-    groups = list(members.groups.values())
-    await until(lambda: not any(group.strangers for group in groups), "nobody takes another member for a stranger")
+    await members.start("d")
+    leader = members.leader()
+    await until(lambda: "d" in leader.strangers, "the leader sees the newcomer")
+    await set_voters(members, *members.groups)
+    await until(lambda: not leader.strangers, "the newcomer is a stranger no more")
 
 
 async def test_a_member_without_enough_others_says_whom_it_sees(members):
