@@ -1,0 +1,241 @@
+"""``orderbook status``, ``members``, ``halt``, ``resume``, ``transfer``, ``snapshot``: an operator's work by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import typer
+
+from orderbook.cli.connection import DEFAULT_NODES, AsJson, Call, Nodes, Patience, run
+from orderbook.cli.tables import plain_table, show
+from orderbook.groups.errors import GroupError, Unavailable
+
+CATCH_UP_SECONDS = 60.0
+
+
+def status(
+    node: Nodes = DEFAULT_NODES,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for a node.", min=0.0)] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """How each of the nodes is, as it says itself.
+
+    Exit codes: 0 all serve, 1 some do not, 2 wrong options, 3 none answers.
+
+    Example: orderbook status --node http://127.0.0.1:8443,http://127.0.0.1:8444
+    """
+
+    async def ask(call: Call, address: str) -> dict[str, Any]:
+        try:
+            return {"address": address, **await call.api.group(address, consistency="weak")}
+        except GroupError as error:
+            return {"address": address, "online": False, "error": str(error)}
+
+    async def job(call: Call) -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(ask(call, address) for address in call.api.addresses)))
+
+    found = run(node, job, patience=patience)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_status(found)
+    if all("error" in one for one in found):
+        raise typer.Exit(3)
+    raise typer.Exit(0 if all(one["online"] for one in found) else 1)
+
+
+def _print_status(found: list[dict[str, Any]]) -> None:
+    table = plain_table("node", "address", "role", "term", "leader", "applied", "state hash", "phase")
+    for one in found:
+        if "error" in one:
+            table.add_row("", one["address"], "", "", "", "", "", "[red]does not answer[/red]")
+            continue
+        phase = (
+            one["phase"] if one["online"] else f"[yellow]{one['waits_for'] or one['phase'] + ', not online'}[/yellow]"
+        )
+        state = (one["role"], str(one["term"]), one["leader"] or "none", str(one["applied"]), one["state_hash"])
+        table.add_row(one["name"], one["address"], *state, phase)
+    show(table)
+
+
+def members(
+    add: Annotated[str | None, typer.Option(help="Make this node, which has no group, a voter.")] = None,
+    remove: Annotated[str | None, typer.Option(help="Take this member out of the group.")] = None,
+    node: Nodes = DEFAULT_NODES,
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Who votes and who learns, as the leader knows it; or add a node (it learns first), or remove a member.
+
+    Exit codes: 0 done, 1 refused, 2 wrong options, 3 unavailable, 4 uncertain (look again).
+
+    Example: orderbook members --add node-4 --node http://127.0.0.1:8443
+    """
+
+    async def job(call: Call) -> dict[str, Any]:
+        if add is not None:
+            await _add(call, add)
+        if remove is not None:
+            await _remove(call, remove)
+        return await _led(call)
+
+    document = run(node, job, patience=patience, as_json=as_json)
+    if as_json:
+        keys = ("leader", "term", "configuration", "strangers")
+        typer.echo(json.dumps({key: document[key] for key in keys}))
+        return
+    table = plain_table("member", "id", "role", "match", "lag", "")
+    for member in document["configuration"]["members"]:
+        lag = ["" if member[key] is None else str(member[key]) for key in ("match", "lag")]
+        table.add_row(member["name"], member["id"], member["role"], *lag, "leads" if member["leader"] else "")
+    for stranger in document["strangers"]:
+        table.add_row(stranger["name"], stranger["id"], "none", "", "", "may be added")
+    show(table)
+
+
+async def _led(call: Call) -> dict[str, Any]:
+    """The group as its leader knows it: with the lag of each member."""
+    document = await call.api.group(consistency="strong")
+    for address in call.api.addresses:
+        if document["role"] == "leader":
+            break
+        try:
+            seen = await call.api.group(address, consistency="strong")
+        except GroupError:
+            continue
+        document = seen if seen["role"] == "leader" else document
+    return document
+
+
+async def _change(call: Call, seen: dict[str, Any], voters: list[Any], learners: list[Any]) -> None:
+    def named(rows: list[Any]) -> list[dict[str, str]]:
+        return [{"name": row["name"], "id": row["id"]} for row in rows]
+
+    await call.api.change_members(named(voters), named(learners), seen["configuration"]["index"])
+
+
+def _by_role(seen: dict[str, Any], role: str) -> list[Any]:
+    return [member for member in seen["configuration"]["members"] if member["role"] == role]
+
+
+async def _add(call: Call, name: str) -> None:
+    """Have a stranger learn, and vote when it has caught up."""
+    seen = await _led(call)
+    if all(learner["name"] != name for learner in _by_role(seen, "learner")):
+        stranger = next((row for row in seen["strangers"] if row["name"] == name), None)
+        if stranger is None:
+            names = ", ".join(row["name"] for row in seen["strangers"]) or "none"
+            raise typer.BadParameter(f"{name} is no node that waits to be added; there are: {names}")
+        await _change(call, seen, _by_role(seen, "voter"), [*_by_role(seen, "learner"), stranger])
+    until = call.runtime.monotonic() + CATCH_UP_SECONDS
+    while True:
+        seen = await _led(call)
+        learners = _by_role(seen, "learner")
+        learner = next((row for row in learners if row["name"] == name), None)
+        if learner is None:
+            raise typer.BadParameter(f"{name} is no learner any more")
+        if learner["caught_up"]:
+            break
+        if call.runtime.monotonic() > until:
+            raise Unavailable("deadline")
+        await asyncio.sleep(0.1)
+    others = [row for row in learners if row["name"] != name]
+    await _change(call, seen, [*_by_role(seen, "voter"), learner], others)
+
+
+async def _remove(call: Call, name: str) -> None:
+    seen = await _led(call)
+    voters, learners = ([row for row in _by_role(seen, role) if row["name"] != name] for role in ("voter", "learner"))
+    if len(voters) + len(learners) == len(_by_role(seen, "voter")) + len(_by_role(seen, "learner")):
+        raise typer.BadParameter(f"{name} is no member of the group")
+    await _change(call, seen, voters, learners)
+
+
+def halt(
+    pair: Annotated[str | None, typer.Argument(help="BASE/QUOTE.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every pair: the kill switch.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the orders that rest, too.")] = False,
+    node: Nodes = DEFAULT_NODES,
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """No new orders and amends in a pair, or in all; cancels go on.
+
+    Exit codes: 0 done, 1 rejected, 2 wrong options, 3 unavailable, 4 uncertain.
+
+    Example: orderbook halt ETH/USDC --cancel
+    """
+    _one_or_all(pair, every)
+    document = run(node, lambda call: call.api.halt(pair, cancel=cancel), patience=patience, as_json=as_json)
+    _print_executed(document, f"halted {pair or 'all pairs'}", as_json)
+
+
+def resume(
+    pair: Annotated[str | None, typer.Argument(help="BASE/QUOTE.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Undo the kill switch.")] = False,
+    node: Nodes = DEFAULT_NODES,
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Let a halted pair trade again, or undo the kill switch; pairs halted by themselves stay halted then.
+
+    Exit codes: 0 done, 1 rejected, 2 wrong options, 3 unavailable, 4 uncertain.
+
+    Example: orderbook resume ETH/USDC
+    """
+    _one_or_all(pair, every)
+    document = run(node, lambda call: call.api.resume(pair), patience=patience, as_json=as_json)
+    _print_executed(document, f"resumed {pair or 'trading'}", as_json)
+
+
+def transfer(
+    to: Annotated[str, typer.Argument(help="Name of a voter.")],
+    node: Nodes = DEFAULT_NODES,
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Give the leadership to another voter.
+
+    Exit codes: 0 it leads, 1 refused, 2 wrong options, 3 unavailable, 4 uncertain (look at status).
+
+    Example: orderbook transfer node-2 --node http://127.0.0.1:8443,http://127.0.0.1:8444
+    """
+    document = run(node, lambda call: call.api.transfer(to), patience=patience, as_json=as_json)
+    typer.echo(json.dumps(document) if as_json else f"leader: {document['leader']}")
+
+
+def snapshot(
+    node: Nodes = DEFAULT_NODES,
+    every: Annotated[bool, typer.Option("--all", help="Each of the nodes, not only the first that answers.")] = False,
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """Have a node write a snapshot of its state.
+
+    Exit codes: 0 written, 1 refused, 2 wrong options, 3 unavailable, 4 uncertain.
+
+    Example: orderbook snapshot --node http://127.0.0.1:8443
+    """
+
+    async def job(call: Call) -> list[dict[str, Any]]:
+        if every:
+            return [{"address": one, **await call.api.snapshot(one)} for one in call.api.addresses]
+        document = await call.api.snapshot()
+        return [{"address": call.api.address, **document}]
+
+    for document in run(node, job, patience=patience, as_json=as_json):
+        done = f"{document['address']}: snapshot at index {document['index']}"
+        typer.echo(json.dumps(document) if as_json else done)
+
+
+def _one_or_all(pair: str | None, every: bool) -> None:
+    if every == (pair is not None):
+        raise typer.BadParameter("say either a pair or --all")
+
+
+def _print_executed(document: dict[str, Any], done: str, as_json: bool) -> None:
+    cancelled = sum(event["event"] == "cancelled" for event in document["events"]) + document["events_omitted"]
+    told = f"{done}; cancelled {cancelled} orders" if cancelled else done
+    typer.echo(json.dumps(document) if as_json else told)
