@@ -19,8 +19,17 @@ def two_bids(prices: tuple[int, int] = (300, 301), quantities: tuple[int, int] =
     return market
 
 
+def two_asks() -> Market:
+    """As ``two_bids``, on the other side."""
+    market = Market()
+    market.sell(1, 10, at=300, trader="bob")
+    market.sell(2, 20, at=301, trader="bob")
+    return market
+
+
 BOOKS: dict[str, Callable[[], Market]] = {
     "two bids": two_bids,
+    "two asks": two_asks,
     "prices swapped": lambda: two_bids(prices=(301, 300)),
     "quantities swapped": lambda: two_bids(quantities=(20, 10)),
     "both swapped": lambda: two_bids(prices=(301, 300), quantities=(20, 10)),
