@@ -23,7 +23,7 @@ class LoopbackWorld:
         return self._driver.loop.run_until_complete(coroutine)
 
     def add(self, name):
-        peers = Peers(self._driver.runtime, name, NETWORK, replace(QUICK, max_queue_bytes=8 << 20))
+        peers = Peers(self._driver.runtime, name, NETWORK, replace(QUICK, max_queue_bytes=40 << 20))
         channel = peers.channel(GROUP, KEY)
         self._run(peers.start())
         self._peers[name] = peers

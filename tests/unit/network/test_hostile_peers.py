@@ -93,6 +93,21 @@ async def test_frames_before_a_malformed_record_arrive_and_none_after_it(pair):
     assert one.frames("stranger") == [b"good"]
 
 
+async def test_nothing_behind_a_refusal_in_the_same_message_counts(members):
+    one = await members.start("one")
+    async with Stranger(one.address) as stranger:
+        await stranger.say_hello()
+        await stranger.control(ControlKind.PROVE, b"", [])
+        await stranger.receive_control(ControlKind.ACCEPT)
+        await stranger.send(
+            (CONTROL, pack_control(ControlKind.REFUSE, "closed", "")),
+            (CONTROL, pack_control(ControlKind.OPEN, 1, GROUP, stranger.proof())),
+        )
+        await until(lambda: one.ended("closed") == 1)
+    await until(lambda: not one.peers._links)
+    assert one.told == []
+
+
 async def test_a_text_message_is_malformed(pair):
     one, _ = pair
     async with Stranger(one.address) as stranger:
@@ -375,6 +390,18 @@ async def test_a_peer_whose_queue_has_no_room_for_what_it_must_be_told_is_ended(
             await asyncio.sleep(0.01)
         await stranger.control(ControlKind.PING)
         await until(lambda: one.ended("not_reading") == 1)
+
+
+async def test_a_peer_that_is_told_its_fault_and_reads_nothing_does_not_linger(members):
+    one = await members.start("one", ping_every=30.0)
+    async with Stranger(one.address) as stranger:
+        await stranger.join()
+        await until(one.channel.peers)
+        while one.channel.send("stranger", bytes(1 << 20)):
+            pass
+        await stranger.control(99)
+        await until(lambda: one.ended("malformed") == 1)
+        await until(lambda: not one.peers._links)
 
 
 async def test_a_connection_that_is_half_open_is_ended_by_both_sides_and_made_anew(members):
