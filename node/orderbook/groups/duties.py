@@ -43,6 +43,11 @@ class LeaderDuties:
         if type == EntryType.CHECK:
             self._last_check = self._state.index
 
+    @property
+    def initial_done(self) -> bool:
+        """The machine's initial commands were handed out in this leadership, and none was to be said again."""
+        return self._initial_done
+
     def retry(self) -> None:
         """Something that ``due`` said could not be proposed: it says all of it again."""
         self._initial_done = False

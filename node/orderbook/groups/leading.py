@@ -59,7 +59,7 @@ class Leading:
         A new leader takes requests once its no-op is committed and the machine's initial commands stand in its log: so
         no order can meet a book whose pairs are not defined yet.
         """
-        if self._node.role is Role.LEADER and self._node.term != self._duties.term:
+        if self._node.role is Role.LEADER and not self._is_ready():
             return "no_leader"
         if self.disk == "full":
             return "disk_full"
@@ -67,8 +67,11 @@ class Leading:
 
     def turn(self) -> None:
         """At the end of each turn: begin a leadership whose no-op was committed in it."""
-        if self._node.has_committed_in_term and self._node.term != self._duties.term:
+        if self._node.has_committed_in_term and not self._is_ready():
             self._do_duties()
+
+    def _is_ready(self) -> bool:
+        return self._node.term == self._duties.term and self._duties.initial_done
 
     def _append(self, sealed: list[bytes]) -> Places | str:
         stamp_ms = self._stamp()

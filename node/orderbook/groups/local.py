@@ -27,7 +27,7 @@ class LocalTransport:
         self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
     ) -> None:
         def opened(applied: Applied | None, error: GroupError | None) -> None:
-            done(applied.log_index if applied is not None else 0, error)
+            done(applied.opened if applied is not None else 0, error)
 
         body = msgpack.packb([timeout_ms, cancel_on_close])
         self._submit(EntryType.OPEN_SESSION, self._header(0), body, opened)

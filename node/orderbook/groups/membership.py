@@ -267,5 +267,7 @@ class Membership:
 
     def _on_disconnected(self, peer: str) -> None:
         self.strangers.pop(peer, None)
+        if self.replica is not None:
+            self.replica.peer_lost(peer)
         if self._joining is not None:
             self._joining.on_disconnected(peer)

@@ -9,7 +9,8 @@ what is seen                                                  how it ends
 an entry with this origin and request is applied here         the answer
 the leader refused it, or it was sent to nobody               Unavailable
 an entry of another term is committed at its index            Unavailable: it was overwritten
-the leader that it was handed to is not the leader any more   Uncertain, unless it was placed
+the leader that it was handed to is not the leader any more,  Uncertain, unless it was placed
+or the connection to it broke
 its deadline passes, or this member stops                     Uncertain, if it was handed to a leader
 a snapshot replaced the log at its index                      Uncertain
 ============================================================  ====================================================
@@ -103,6 +104,12 @@ class Proposals:
             if pending.leader not in (0, leader) and not pending.term:
                 self._finish(pending, None, Uncertain("the leader changed"))
 
+    def leader_lost(self, leader: int) -> None:
+        """The connection to the leader broke: what it was handed, and did not place, may or may not be in its log."""
+        for pending in list(self._pending.values()):
+            if pending.leader == leader and not pending.term:
+                self._finish(pending, None, Uncertain("the connection to the leader broke"))
+
     def skipped_to(self, index: int) -> None:
         """A snapshot replaced the log up to ``index``."""
         for pending in list(self._pending.values()):
@@ -136,3 +143,16 @@ class Proposals:
         else:
             self.uncertain += 1
         pending.done(applied, error)
+
+
+def in_pieces(waiting: list[Pending], most_bytes: int) -> list[list[Pending]]:
+    """In order, each piece of at most so many bytes or of one request."""
+    pieces: list[list[Pending]] = []
+    size = 0
+    for pending in waiting:
+        if not pieces or size + len(pending.sealed) > most_bytes:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(pending)
+        size += len(pending.sealed)
+    return pieces

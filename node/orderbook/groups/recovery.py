@@ -15,8 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgpack
+
 from orderbook.groups.errors import GroupError
 from orderbook.groups.identity import first_incarnation, recovered_incarnation
+from orderbook.groups.replicated import MAX_LIFE
 from orderbook.raft import Entry, EntryKind, HardState, Member, decode_configuration
 from orderbook.storage import Identity, SnapshotInfo
 from orderbook.wire.envelope import EntryType, Header, seal, stamp
@@ -83,7 +86,8 @@ def recovered_entries(
     if any(member.id == identity.member_id for configuration in known for member in configuration.voters):
         return []
     last_index = entries[-1].index if entries else snapshot.index if snapshot is not None else 0
-    reborn = stamp(seal(EntryType.REBORN, Header(0, 0, 0, 0, 0, 0, "", Role.ADMIN)), 0)
+    life = int.from_bytes(identity.incarnation[:4], "big") % MAX_LIFE + 1
+    reborn = stamp(seal(EntryType.REBORN, Header(0, 0, 0, 0, 0, 0, "", Role.ADMIN), msgpack.packb(life)), 0)
     return [
         Entry(last_index + 1, hard_state.term, EntryKind.CONFIGURATION, identity.configuration),
         Entry(last_index + 2, hard_state.term, EntryKind.NORMAL, reborn),

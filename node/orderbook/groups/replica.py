@@ -19,7 +19,7 @@ from typing import Any
 from orderbook.groups.errors import MalformedPeer, Unavailable
 from orderbook.groups.leading import Leading
 from orderbook.groups.options import ReplicaOptions
-from orderbook.groups.proposals import Done, Pending, Proposals
+from orderbook.groups.proposals import Done, Pending, Proposals, in_pieces
 from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.snapshots import Snapshots
@@ -48,6 +48,9 @@ class Phase(StrEnum):
     QUARANTINED = "quarantined"  # its state differs from the majority's
     HALTED = "halted"  # no majority agrees on the state
     STOPPED = "stopped"
+
+
+PROPOSE_BYTES = 1 << 20  # of requests in one frame to the leader; a larger one goes alone
 
 
 class Replica:
@@ -206,7 +209,7 @@ class Replica:
     def _on_raft(self, frame: Frame) -> None:
         clock_ms, version, check, messages = frame.fields[:4]
         parsed: list[Message] = [from_wire(message) for message in messages]
-        checked = (int(check[0]), int(check[1])) if check is not None else None
+        checked = _checked(check)
         now = self.runtime.monotonic()
         self._leading.reports.heard(frame.sender, clock_ms, now, version, self.state.now_ms, checked)
         for message in parsed:
@@ -239,10 +242,17 @@ class Replica:
     def _on_progress(self, frame: Frame) -> None:
         self._snapshots.on_progress(frame.sender, *frame.fields[:3])
 
-    def send(self, to: int, kind: FrameKind, *fields: Any) -> None:
+    def peer_lost(self, peer: str) -> None:
+        """The connection to a peer broke."""
+        if self.leader and self._names.get(self.leader) == peer:
+            self._proposals.leader_lost(self.leader)
+
+    def send(self, to: int, kind: FrameKind, *fields: Any) -> bool:
+        """Hand a frame to the channel; False if it surely does not leave."""
         name = self._names.get(to)
-        if name is not None:
-            self._channel.send(name, pack_frame(kind, self.identity.incarnation, self.node.id, to, *fields))
+        if name is None:
+            return False
+        return self._channel.send(name, pack_frame(kind, self.identity.incarnation, self.node.id, to, *fields))
 
     # --- the turn -----------------------------------------------------------------------------------------------------
 
@@ -316,7 +326,7 @@ class Replica:
     # --- proposals ----------------------------------------------------------------------------------------------------
 
     def _hand_over_requests(self) -> None:
-        """To the leader, all that came in this turn in one piece; to nobody if there is none."""
+        """To the leader, what came in this turn in as few pieces as may be; to nobody if there is none."""
         if not self._local:
             return
         waiting, self._local = self._local, []
@@ -329,13 +339,14 @@ class Replica:
                 else:
                     pending.leader = leader
                     self._proposals.placed(pending.request, *placed[number])
-        elif leader and leader in self._names:
-            for pending in waiting:
-                pending.leader = leader
-            self.send(leader, FrameKind.PROPOSE, [pending.sealed for pending in waiting])
-        else:
-            for pending in waiting:
-                self._proposals.refused(pending.request, Unavailable("no_leader"))
+            return
+        for piece in in_pieces(waiting, PROPOSE_BYTES):
+            if leader and self.send(leader, FrameKind.PROPOSE, [pending.sealed for pending in piece]):
+                for pending in piece:
+                    pending.leader = leader
+            else:
+                for pending in piece:
+                    self._proposals.refused(pending.request, Unavailable("no_leader"))
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -466,6 +477,14 @@ class Replica:
         configuration = self.node.configuration
         for member in (*configuration.voters, *configuration.outgoing, *configuration.learners):
             self._names[member.id] = member.name
+
+
+def _checked(check: list[Any] | None) -> tuple[int, int] | None:
+    if check is None:
+        return None
+    if [type(field) for field in check] != [int, int]:
+        raise ValueError(f"a check is [index, hash], not {check!r:.80}")
+    return check[0], check[1]
 
 
 _FRAMES: dict[int, Callable[[Replica, Frame], None]] = {

@@ -26,6 +26,8 @@ from orderbook.wire.envelope import EntryType, Envelope, UnknownFormat, unseal
 from orderbook.wire.roles import Role
 
 SNAPSHOT_FORMAT = 1
+LIFE_SHIFT = 43  # a session's id: the life of the group above, the log index of its opening below
+MAX_LIFE = (1 << 20) - 1
 _CHUNK_BYTES = 64 << 10
 _NO_EVENTS: list[Event] = []
 
@@ -35,7 +37,7 @@ class Applied(NamedTuple):
 
     ``answer_index`` and ``answer`` hold the events that answer the caller: those of this entry, or for a repeat those
     of the entry that ran it. ``events`` are all that are new here, in sequence: the sequence of ``events[n]`` is
-    (log_index, n). ``closed`` are sessions that ended.
+    (log_index, n). ``closed`` are sessions that ended, ``opened`` is the one that began, 0 for none.
     """
 
     log_index: int
@@ -50,6 +52,7 @@ class Applied(NamedTuple):
     events: list[Event]
     now_ms: int
     closed: tuple[int, ...] = ()
+    opened: int = 0
 
 
 class Verdict(NamedTuple):
@@ -71,13 +74,14 @@ class ReplicatedState:
         self.keys = IdempotencyKeys()
         self.checks: dict[int, int] = {}  # index of a CHECK -> own hash there; not replicated, the last 16
         self.verdict: Verdict | None = None  # the newest one; not replicated
+        self.life = 0  # which life of the group this is: 0 until a lost majority was recovered
         self._paused_ms = 0  # how much of log time sessions did not see
         self._context = ApplyContext()
 
     @property
     def state_hash(self) -> int:
         """0 .. 2^62-1: of machine, sessions, keys, settings and time."""
-        rest = mix(self.now_ms, self._paused_ms, self.machine_version, *self.settings)
+        rest = mix(self.now_ms, self._paused_ms, self.machine_version, self.life, *self.settings)
         return (self.machine.state_hash + self.sessions.hash + self.keys.hash + rest) & HASH_MASK
 
     @property
@@ -212,8 +216,9 @@ class ReplicatedState:
             return self._refused(envelope, Outcome.TOO_MANY_SESSIONS, self.settings.max_sessions, before)
         timeout = min(max(fields[0], self.settings.min_session_timeout_ms), self.settings.max_session_timeout_ms)
         header = envelope.header
-        self.sessions.open(Session(self.index, header.principal, header.role, timeout, fields[1], self.session_now_ms))
-        return self._answer(envelope, self.index, 0, _NO_EVENTS, before, detail=timeout)
+        id = self.life << LIFE_SHIFT | self.index
+        self.sessions.open(Session(id, header.principal, header.role, timeout, fields[1], self.session_now_ms))
+        return self._answer(envelope, self.index, 0, _NO_EVENTS, before, detail=timeout)._replace(opened=id)
 
     def _close_session(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
         before = self._tick(context, before)
@@ -277,6 +282,10 @@ class ReplicatedState:
         before = self._tick(context, before)
         if envelope.header.role != Role.ADMIN:
             return self._refused(envelope, Outcome.NOT_PERMITTED, 0, before)
+        life = _unpacked(envelope.body)
+        if type(life) is not int or not 1 <= life <= MAX_LIFE:
+            return self._refused(envelope, Outcome.MALFORMED, 0, before)
+        self.life = life
         closed = list(self.sessions.by_id.values())
         events = list(before)
         for session in closed:
@@ -318,7 +327,7 @@ class ReplicatedState:
         ``m`` the machine's.
         """
         front = [SNAPSHOT_FORMAT, self.machine.signature, self.index, self.term, self.now_ms, self._paused_ms]
-        yield b"g" + msgpack.packb([*front, self.machine_version, list(self.settings)])
+        yield b"g" + msgpack.packb([*front, self.machine_version, list(self.settings), self.life])
         yield from _in_chunks(b"s", self.sessions.dump())
         yield from _in_chunks(b"r", self.sessions.dump_kept())
         yield from _in_chunks(b"k", self.keys.dump())
@@ -357,6 +366,7 @@ class ReplicatedState:
             raise UnknownFormat(f"machine version {fields[6]}; this node knows up to {self.machine.version}")
         self.index, self.term, self.now_ms, self._paused_ms, self.machine_version = fields[2:7]
         self.settings = Settings(*fields[7])
+        self.life = fields[8]
 
 
 def _in_chunks(kind: bytes, rows: Iterable[tuple[list[Any], int]]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Sessions make retries exact: a command that was answered once is never run twice.
 
-A session is opened by a log entry, whose index is its id, and bound to a principal. Its commands are numbered from 1
+A session is opened by a log entry, whose index (with the life of the group: an index of a life that ended can come
+again) is its id, and bound to a principal. Its commands are numbered from 1
 without gaps and arrive in batches. A batch
 
 - runs if its first number is the last one + 1;

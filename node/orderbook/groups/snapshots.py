@@ -35,7 +35,7 @@ class SnapshotOwner(Protocol):
     state: ReplicatedState
     options: ReplicaOptions
 
-    def send(self, to: int, kind: FrameKind, *fields: object) -> None: ...
+    def send(self, to: int, kind: FrameKind, *fields: object) -> bool: ...
 
     def begin_restoring(self) -> None: ...
 
@@ -252,6 +252,8 @@ class Snapshots:
         node = owner.node
 
         def durable() -> None:
+            if self._stopped:
+                return
             self._installing = None
             self._bytes = 0
             node.snapshot_persisted(meta)

@@ -92,7 +92,7 @@ class OrderEntry:
         elif applied.outcome is not Outcome.OK:
             self._reply(ReplyKind.REFUSED, number, int(applied.outcome), applied.detail)
         elif kind == RequestKind.OPEN:
-            self._reply(ReplyKind.OPENED, number, applied.log_index, applied.detail)
+            self._reply(ReplyKind.OPENED, number, applied.opened, applied.detail)
         elif kind == RequestKind.BATCH:
             machine = self._group.machine
             events = machine.visible(

@@ -49,7 +49,7 @@ class EntryType(IntEnum):
     VERDICT = 9  # body = msgpack [index of the check, hash of the majority or None]
     CONFIGURE = 10  # body = msgpack map of settings of the replicated state
     SET_MACHINE_VERSION = 11  # body = msgpack int
-    REBORN = 12  # a lost majority was recovered: all sessions and keys end
+    REBORN = 12  # a lost majority was recovered: all sessions and keys end; body = msgpack int, which life this is
 
 
 class Header(NamedTuple):

@@ -51,7 +51,7 @@ class LogWriter:
         """The id of a new session."""
         applied = self.write(EntryType.OPEN_SESSION, msgpack.packb([timeout_ms, cancel]))
         assert applied.outcome == 0, applied
-        return applied.log_index
+        return applied.opened
 
     def close(self, session: int) -> Applied:
         return self.write(EntryType.CLOSE_SESSION, session=session)

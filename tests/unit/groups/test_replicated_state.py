@@ -213,7 +213,7 @@ def test_another_life_ends_all_sessions_in_order_and_forgets_all_keys(state, log
     sessions = (log.open(timeout_ms=5_000), log.open(timeout_ms=1_000, cancel=True), log.open())
     log.batch(sessions[0], 1, 5)
     log.keyed("order-1", 1)
-    reborn = log.by_admin(EntryType.REBORN, None)
+    reborn = log.by_admin(EntryType.REBORN, 77)
     assert reborn.closed == sessions
     assert reborn.events == [("closed", -1, session) for session in sessions]
     assert state.machine.closed[1] == [sessions[1], "alice", 2, True]
@@ -221,6 +221,15 @@ def test_another_life_ends_all_sessions_in_order_and_forgets_all_keys(state, log
     assert log.batch(sessions[0], 1, 5).outcome is Outcome.SESSION_UNKNOWN
     log.keyed("order-1", 1)
     assert state.machine.total == 7
+
+
+def test_a_session_of_another_life_never_has_the_id_of_one_of_this(state, log):
+    first = log.open()
+    log.by_admin(EntryType.REBORN, 77)
+    second = log.open()
+    assert (first >> 43, second >> 43) == (0, 77)
+    assert log.by_admin(EntryType.REBORN, None).outcome is Outcome.MALFORMED
+    assert state.life == 77
 
 
 def test_only_the_group_itself_begins_another_life(state, log):
