@@ -4,7 +4,7 @@ The feed reads from one node at a time. When that connection ends, for whatever 
 first sequence that was not received; what a node repeats is dropped here. ``Gap`` is raised only when every node has
 said that it no longer has what comes next (or those that have not can't be reached for ``patience`` seconds), ``Reset``
 when the group began another life; in both cases whoever reads on gets what comes behind the hole. A book feed goes on
-with new snapshots instead.
+with new snapshots instead. ``FeedRefused`` ends it: every node says that there is no such feed.
 
 A reader that is slow slows its connection (at most ``ahead`` items wait here); a node then disconnects it in the end,
 and it goes on where it was.
@@ -40,6 +40,7 @@ from orderbook.wire.feed_frames import FeedFrameKind, MalformedFeedFrame, unpack
 T = TypeVar("T")
 RETRY_FIRST_SECONDS = 0.02
 RETRY_MOST_SECONDS = 1.0
+UNKNOWN_PAIR = "unknown_pair"
 
 
 class FeedLink(Protocol):
@@ -102,7 +103,9 @@ class Feed(Generic[T]):
         self._items: deque[tuple[Any, Place]] = deque()  # (item or error, what comes after it)
         self._missing: dict[str, Place] = {}  # who said GAP, and from where on it has something
         self._missing_since = 0.0
-        self._refusals: dict[str, FeedRefused] = {}
+        self._refusals: dict[str, None] = {}  # who refused the feed itself
+        self._refused_since = 0.0
+        self._refusal: FeedRefused | None = None  # every node's last word
         self._live = False
         self._closed = False
         self._conditions = Conditions(runtime)
@@ -139,7 +142,9 @@ class Feed(Generic[T]):
 
     def when(self, timeout: float | None = None) -> When:
         """``await feed.when().subscribed()``: a node serves it."""
-        return When(self._conditions, lambda: int(self._live), timeout, "the feed to be subscribed")
+        return When(
+            self._conditions, lambda: int(self._live), timeout, "the feed to be subscribed", lambda: self._refusal
+        )
 
     async def close(self) -> None:
         """No more items are received; those that were are still handed out."""
@@ -282,12 +287,16 @@ class Feed(Generic[T]):
             self._hand_out(error, first)
 
     def _refused(self, address: str, refusal: FeedRefused) -> None:
-        """A node that lags may not know a pair yet: only when all say the same it is true."""
-        self._refusals[address] = refusal
-        if all(other in self._refusals for other in self._source.addresses):
-            self._hand_out(refusal, self._had or (0, 0))
+        """It is true when all say the same; of a pair, which may just be about to be defined, for ``patience``."""
+        now = self._runtime.monotonic()
+        if not self._refusals:
+            self._refused_since = now
+        self._refusals[address] = None
+        may_change = refusal.code == UNKNOWN_PAIR and now - self._refused_since < self._patience
+        if not may_change and all(other in self._refusals for other in self._source.addresses):
+            self._refusal = refusal
             self._closed = True
-            self._conditions.check()
+            self._hand_out(refusal, self._had or (0, 0))
 
 
 _ON_FRAME: dict[int, Callable[..., None]] = {

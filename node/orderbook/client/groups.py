@@ -48,6 +48,10 @@ class Groups:
         """Timings and bounds of this member. Replaces what ``with_initial_size`` said before."""
         return self._with(self._plan._replace(options=options))
 
+    def with_storage(self, options: StoreOptions) -> Self:
+        """Sizes of this member's log and of the room that it keeps free."""
+        return self._with(self._plan._replace(store_options=options))
+
     async def join(self) -> Group:
         """Take part. Returns before the group is online: ``await group.when().online()``.
 

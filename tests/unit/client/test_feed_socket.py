@@ -169,7 +169,7 @@ async def test_a_node_that_serves_nobody_says_503_and_why(site, http):
 
 
 async def test_a_refused_feed_says_what_the_node_said(site, http):
-    feed: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url]), FeedKind.BOOK, pair="XRP/USDC")
+    feed: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url]), FeedKind.BOOK, pair="XRP/USDC", patience=0)
     with pytest.raises(FeedRefused, match="XRP/USDC is no pair of this group"):
         await take(feed, 1)
     stranger: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url], token="nobody"), FeedKind.FILLS)

@@ -271,8 +271,18 @@ async def test_a_followed_book_survives_death_and_gap(nodes):
     assert BookSnapshot in await follow_until([(301, 10, 1), (303, 10, 1)])
 
 
+async def test_a_pair_that_is_just_about_to_be_defined_is_waited_for(nodes):
+    feed = nodes.feed(pair="XRP/USDC", patience=60)
+    await until(lambda: len(nodes.opened) > 3)
+    nodes.by_name["c"].define("XRP/USDC")
+    await feed.when(5).subscribed()
+    assert feed.address == "c"
+
+
 async def test_a_pair_that_no_node_knows_is_refused(nodes):
-    feed = nodes.feed(pair="XRP/USDC")
+    feed = nodes.feed(pair="XRP/USDC", patience=0.1)
+    with pytest.raises(FeedRefused):
+        await feed.when(5).subscribed()
     with pytest.raises(FeedRefused, match="XRP/USDC is no pair") as refused:
         await take(feed, 1)
     assert refused.value.code == "unknown_pair"
