@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from orderbook.cli import admin, bench, local, market, match, node, orders, replay, watch
+from orderbook.cli import admin, bench, demo, local, market, match, node, orders, replay, watch
 
 app = typer.Typer(
     name="orderbook",
@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _PANELS = {
-    "Run a group": (node.node, local.local),
+    "Run a group": (demo.demo, local.local, node.node),
     "Orders": (orders.place, orders.cancel, orders.amend, orders.orders, replay.replay),
     "Market data": (market.book, market.fills, market.pairs, watch.watch),
     "Administration": (admin.status, admin.members, admin.halt, admin.resume, admin.transfer, admin.snapshot),
