@@ -148,7 +148,7 @@ def _order_stream(
         if not socket.can_prepare(request):
             raise ApiError(426, "upgrade_required", "this is a WebSocket", {"Upgrade": "websocket"})
         await socket.prepare(request)
-        connection = WebSocketConnection(socket, principal, role, max_queued_bytes)
+        connection = WebSocketConnection(request, socket, principal, role, max_queued_bytes)
         entry = OrderEntry(group, connection)
         watched = watch.watched(connection, entry.on_message) if watch is not None else None
         on_message = watched.on_message if watched is not None else entry.on_message

@@ -65,13 +65,14 @@ def _route(
             return _problem(426, "upgrade_required", "this is a WebSocket")
         await socket.prepare(request)
         wanted = wanted._replace(text=socket.ws_protocol != MSGPACK_SUBPROTOCOL)
-        await _serve(socket, wanted, runtime, feeds, principal, role)
+        await _serve(request, socket, wanted, runtime, feeds, principal, role)
         return socket
 
     return serve
 
 
 async def _serve(
+    request: web.Request,
     socket: web.WebSocketResponse,
     wanted: FeedRequest,
     runtime: Runtime,
@@ -79,7 +80,7 @@ async def _serve(
     principal: str,
     role: Role,
 ) -> None:
-    connection = WebSocketConnection(socket, principal, role, text=wanted.text)
+    connection = WebSocketConnection(request, socket, principal, role, text=wanted.text)
     writing = runtime.spawn(connection.write(), f"write {wanted.kind} feed")
     subscription = None
     try:

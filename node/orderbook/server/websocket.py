@@ -11,16 +11,21 @@ from aiohttp import WSCloseCode, web
 from orderbook.wire.roles import Role
 
 MAX_QUEUED_BYTES = 32 << 20
+CLOSE_SECONDS = 2.0
 
 
 class WebSocketConnection:
     """``send`` queues; ``write`` is the one coroutine that writes, until the socket is closed.
+
+    A client that is told to go has ``CLOSE_SECONDS`` to take what is on its way and the reason; then it is cut off. One
+    that sends on and never reads would otherwise stay: the pings that should find it wait while it sends.
 
     ``text``: the messages are UTF-8 and leave as text frames.
     """
 
     def __init__(
         self,
+        request: web.Request,
         socket: web.WebSocketResponse,
         principal: str,
         role: Role,
@@ -31,12 +36,14 @@ class WebSocketConnection:
         self.principal = principal
         self.role = role
         self.queued_bytes = 0
+        self._request = request
         self._socket = socket
         self._max_queued = max_queued
         self._text = text
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._reason: str | None = None
+        self._cutting: asyncio.TimerHandle | None = None
 
     def send(self, data: bytes) -> bool:
         if self._reason is not None:
@@ -54,9 +61,21 @@ class WebSocketConnection:
         if self._reason is None:
             self._reason = reason
             self._wake.set()
+            self._cutting = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def write(self) -> None:
         """Write what is queued until ``close``; then say the reason. A socket that is gone ends it quietly."""
+        try:
+            await self._write()
+        finally:
+            if self._cutting is not None:
+                self._cutting.cancel()
+
+    async def _write(self) -> None:
         with suppress(ConnectionError):
             while True:
                 while self._queue:
