@@ -69,7 +69,7 @@ class Follower:
         """More is durable: confirm what waited for it."""
         state = self._state
         index = min(self._matched, state.durability.stable)
-        if not index or not state.leader or not state.durability.knows_term(state.term) or state.durability.snapshot:
+        if not index or not state.leader or not state.durability.knows_term(state.term):
             return
         if index == self._matched:
             self._matched = 0

@@ -243,7 +243,7 @@ class Leader:
             raise MembershipRefused(MembershipReason.TRANSFER_IN_PROGRESS, "the leadership is being given away")
         if not self.has_committed:
             raise MembershipRefused(MembershipReason.LEADER_NOT_READY, "no entry of this term is committed yet")
-        if in_force.configuration.outgoing or self._state.log.commit < in_force.since:
+        if self._state.log.commit < in_force.since:  # so it is while joint: leaving follows the commit at once
             raise MembershipRefused(MembershipReason.CHANGE_IN_PROGRESS, f"the change at {in_force.since} isn't done")
         if expected_index != in_force.since:
             sentence = f"the configuration in force is of index {in_force.since}, not {expected_index}"

@@ -8,7 +8,7 @@ import pytest
 
 from orderbook.raft.errors import NotLeader, Refused
 from orderbook.raft.membership import encode
-from orderbook.raft.messages import Append, InstallSnapshot, Removed
+from orderbook.raft.messages import Append, AppendReply, InstallSnapshot, Removed
 from orderbook.raft.node import RaftConfig, RawNode
 from orderbook.raft.types import Entry, EntryKind, HardState, Role, SnapshotMeta
 from unit.raft.cluster import Cluster, configuration
@@ -229,6 +229,31 @@ def test_entries_wait_for_the_snapshot_that_they_stand_on() -> None:
     raw.persisted(6, 2)
     ready = raw.ready()
     assert [entry.index for entry in ready.committed] == [6]
+
+
+def test_a_snapshot_of_a_place_that_the_log_has_keeps_the_entries_behind_it() -> None:
+    raw = restart(log(1, 1, 1, 1), term=1)
+    raw.step(2, InstallSnapshot(1, SnapshotMeta(3, 1, THREE, 0)))
+    assert (raw.commit, raw.last_index) == (3, 4)
+    ready = raw.ready()
+    assert ready.snapshot is None
+    assert [entry.index for entry in ready.committed] == [1, 2, 3]
+    assert ready.messages == ((2, AppendReply(1, 3)),)
+
+
+def test_a_snapshot_that_the_log_contradicts_replaces_it() -> None:
+    raw = restart(log(1, 1, 1, 1), term=2)
+    raw.step(2, InstallSnapshot(2, SnapshotMeta(3, 2, THREE, 0)))
+    assert (raw.commit, raw.last_index, raw.last_term) == (3, 3, 2)
+    assert raw.ready().snapshot == SnapshotMeta(3, 2, THREE, 0)
+
+
+def test_an_old_snapshot_is_no_news() -> None:
+    raw = restart(log(1, 1, 1, 1, 1)[3:], META, term=1, applied=3)
+    raw.step(2, InstallSnapshot(1, SnapshotMeta(2, 1, THREE, 0)))
+    assert (raw.first_index, raw.last_index) == (4, 5)
+    ready = raw.ready()
+    assert (ready.snapshot, ready.messages) == (None, ((2, AppendReply(1, 3)),))
 
 
 def test_a_newer_snapshot_takes_the_place_of_one_under_way() -> None:

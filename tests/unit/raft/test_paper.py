@@ -14,6 +14,7 @@ from orderbook.raft.messages import (
     Message,
     PreVote,
     PreVoteReply,
+    ReadIndexReply,
     Removed,
     TimeoutNow,
     Vote,
@@ -386,6 +387,46 @@ def test_5_3_a_new_leader_does_not_count_itself_for_what_it_received_and_has_not
     assert raw.commit == 2
 
 
+def test_5_3_an_answer_for_more_than_the_log_holds_is_ignored() -> None:
+    raw = node()
+    elect(raw)
+    sent(raw)
+    raw.step(2, AppendReply(1, 9))
+    assert raw.commit == 0
+    raw.step(2, AppendReply(1, 1))
+    assert raw.commit == 1
+
+
+def test_5_3_a_new_leader_gets_no_confirmation_of_what_its_predecessor_sent() -> None:
+    raw = node()
+    raw.step(2, Append(1, 0, 0, 0, tuple(log(1, 1, 1))))
+    raw.ready()
+    raw.step(3, Heartbeat(2, 0, 0))
+    hard_state = raw.ready().hard_state
+    assert hard_state
+    raw.persisted_hard_state(hard_state)
+    raw.persisted(3, 1)
+    assert not raw.has_ready()
+
+
+def test_5_3_a_follower_confirms_each_write_once() -> None:
+    raw = node()
+    raw.step(2, Append(1, 0, 0, 0, tuple(log(1))))
+    assert sent(raw) == [(2, AppendReply(1, 1))]
+    raw.persisted_hard_state(HardState(1, 0, 0))
+    assert not raw.has_ready()
+
+
+def test_5_3_a_probe_below_what_is_being_written_is_answered_at_once() -> None:
+    raw = node(log(1))
+    raw.step(2, Append(1, 1, 1, 0, tuple(log(1, 1, 1)[1:])))
+    assert raw.ready().messages == ()
+    raw.step(2, Append(1, 0, 0, 0, tuple(log(1))))
+    assert raw.ready().messages == ((2, AppendReply(1, 1)),)
+    raw.persisted(3, 1)
+    assert sent(raw) == [(2, AppendReply(1, 3))]
+
+
 def test_5_3_followers_suffice_when_the_leaders_own_disk_is_slow() -> None:
     raw = node()
     elect(raw)
@@ -595,6 +636,21 @@ def test_4_2_2_a_leader_without_a_vote_is_not_counted() -> None:
     assert cluster[1].removed
 
 
+def test_4_2_2_a_leader_leads_until_its_removal_itself_is_committed() -> None:
+    raw = node()
+    elect(raw)
+    sent(raw)
+    confirm(raw, 2, 3)
+    _, index = raw.propose([b"a"])
+    assert raw.propose_membership(members([2, 3]), (), 0) == index + 1
+    sent(raw)
+    for other in (2, 3):
+        raw.step(other, AppendReply(1, index))
+    assert (raw.commit, raw.role) == (index, Role.LEADER)
+    confirm(raw, 2, 3)
+    assert (raw.commit, raw.role) == (index + 1, Role.LEARNER)
+
+
 def test_4_2_3_a_removed_server_cannot_disturb_the_group() -> None:
     cluster = Cluster([1, 2, 3])
     cluster.campaign(1)
@@ -636,6 +692,27 @@ def test_4_2_3_a_voter_within_its_lease_answers_no_candidate_unless_its_leader_a
     assert sent(raw) == [(3, VoteReply(2, True))]
 
 
+def test_4_2_3_a_leader_is_in_its_lease_from_its_first_moment() -> None:
+    raw = RawNode(
+        RaftConfig(id=1, draw=lambda low, high: high - 1),
+        hard_state=HardState(),
+        configuration=THREE,
+        configuration_index=0,
+        snapshot=None,
+        entries=(),
+        applied=0,
+    )
+    raw.campaign()
+    raw.step(2, PreVoteReply(1, True))
+    finish(raw)
+    for _ in range(15):
+        raw.tick()
+    raw.step(2, VoteReply(1, True))
+    assert raw.role is Role.LEADER
+    raw.step(3, Vote(2, 9, 1, False))
+    assert (raw.role, raw.term) == (Role.LEADER, 1)
+
+
 def test_4_3_the_joint_state_needs_both_majorities_and_is_left_by_itself() -> None:
     cluster = Cluster([1, 2, 3], [4, 5])
     cluster.campaign(1)
@@ -655,6 +732,24 @@ def test_4_3_the_joint_state_needs_both_majorities_and_is_left_by_itself() -> No
         cluster.stabilize()
     assert cluster[1].configuration == configuration([1, 4, 5])
     assert cluster[1].commit == index + 1
+
+
+def test_4_3_the_joint_state_is_left_only_when_it_is_committed() -> None:
+    raw = node()
+    elect(raw)
+    sent(raw)
+    confirm(raw, 2, 3)
+    _, index = raw.propose([b"a"])
+    raw.propose_membership(members([1]), members([2, 3]), 0)
+    sent(raw)
+    raw.step(2, AppendReply(1, index))
+    assert (raw.commit, raw.configuration.outgoing) == (index, members([1, 2, 3]))
+    with pytest.raises(MembershipRefused, match="change_in_progress"):
+        raw.propose_membership(members([1, 2, 3]), (), index + 1)
+    confirm(raw, 2)
+    assert (raw.commit, raw.configuration.outgoing) == (index + 1, ())
+    with pytest.raises(MembershipRefused, match="change_in_progress"):
+        raw.propose_membership(members([1, 2, 3]), (), index + 2)
 
 
 def test_4_3_a_new_leader_leaves_the_joint_state_that_it_inherits() -> None:
@@ -714,6 +809,19 @@ def test_6_4_a_read_waits_for_the_no_op_and_for_a_round_that_began_after_it() ->
     ready = finish(raw)
     assert ready is not None
     assert ready.read_states == ((7, 2),)
+
+
+def test_6_4_a_read_asked_of_a_leader_fails_with_its_leadership() -> None:
+    raw = node(term=1)
+    raw.step(2, Heartbeat(1, 0, 0))
+    raw.read_index(7)
+    sent(raw)
+    raw.read_index(8)
+    raw.step(3, Heartbeat(2, 0, 0))
+    ready = raw.ready()
+    assert ready.reads_failed == (7, 8)
+    raw.step(3, ReadIndexReply(2, 0, 5))
+    assert all(not ready.read_states for ready in [finish(raw)] if ready)
 
 
 def test_6_4_a_deposed_leader_confirms_no_read() -> None:
