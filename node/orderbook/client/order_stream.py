@@ -1,7 +1,8 @@
 """The client's side of the order stream: a ``SessionTransport`` over one WebSocket at a time, to any of some nodes.
 
 When the connection breaks, every request without a reply ends Uncertain and the next node is tried, with backoff; the
-``SessionClient`` above sends again what needs it. Nothing here retries a request.
+``SessionClient`` above sends again what needs it. Nothing here retries a request. A node that lets a request wait for
+too long, or that answers nothing but Unavailable, is left for the next one too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from orderbook.wire.order_frames import SUBPROTOCOL, ReplyKind, RequestKind, pac
 
 RECONNECT_FIRST_SECONDS = 0.02
 RECONNECT_MOST_SECONDS = 1.0
+REFUSING_SECONDS = 1.0  # a node that has only said Unavailable for so long is left for the next
 REPLY_TIMEOUT_SECONDS = 15.0
+WATCH_SECONDS = 0.5
+PASSING_REASONS = ("overloaded", "transferring")  # another node would say the same
 
 
 class BatchAnswer(NamedTuple):
@@ -61,6 +65,8 @@ class OrderStream:
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._online = False
+        self._refusing_since: float | None = None
+        self._leave = asyncio.Event()  # this node, for the next
         self._task: Task = runtime.spawn(self._run(), "order stream")
 
     async def close(self) -> None:
@@ -129,18 +135,34 @@ class OrderStream:
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.connections += 1
         self._queue.clear()
+        self._refusing_since = None
+        self._leave.clear()
         self._online = True
-        writing = asyncio.ensure_future(self._write(socket))
+        helpers = [asyncio.ensure_future(self._write(socket)), asyncio.ensure_future(self._leave_when_told(socket))]
+        self._watching = self._runtime.call_later(WATCH_SECONDS, self._watch)
         self.on_connected()
         try:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     self._on_reply(message.data)
-                self._expire()
         finally:
-            writing.cancel()
+            self._watching.cancel()
+            for helper in helpers:
+                helper.cancel()
             with suppress(asyncio.CancelledError, ConnectionError, aiohttp.ClientError):
-                await writing
+                await asyncio.gather(*helpers)
+
+    async def _leave_when_told(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        await self._leave.wait()
+        await socket.close()
+
+    def _watch(self) -> None:
+        """Every so often while connected: does this node still answer?"""
+        self._watching = self._runtime.call_later(WATCH_SECONDS, self._watch)
+        now = self._runtime.monotonic()
+        refusing = self._refusing_since is not None and now - self._refusing_since > REFUSING_SECONDS
+        if self._expire(now) or refusing:
+            self._leave.set()
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
@@ -162,6 +184,8 @@ class OrderStream:
         done = self._waiting.pop(number, None)
         if done is None:
             return
+        if kind != ReplyKind.UNAVAILABLE:
+            self._refusing_since = None
         if kind == ReplyKind.ANSWER:
             done(BatchAnswer(*fields[:3]), None)
         elif kind == ReplyKind.OPENED:
@@ -171,17 +195,25 @@ class OrderStream:
         elif kind == ReplyKind.REFUSED:
             done(None, Refused(Outcome(fields[0]), fields[1]))
         elif kind == ReplyKind.UNAVAILABLE:
+            self._refused(fields[0])
             done(None, Unavailable(fields[0] if fields[0] in Unavailable.REASONS else "not_online"))
         else:
             done(None, Uncertain(fields[0]))
 
-    def _expire(self) -> None:
-        now = self._runtime.monotonic()
+    def _refused(self, reason: str) -> None:
+        if reason not in PASSING_REASONS and self._refusing_since is None:
+            self._refusing_since = self._runtime.monotonic()
+
+    def _expire(self, now: float) -> bool:
+        """End requests that waited too long; True if there were any."""
+        expired = False
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._waiting):
             _, number = self._deadlines.popleft()
             done = self._waiting.pop(number, None)
             if done is not None:
+                expired = True
                 done(None, Uncertain("the node did not reply in time"))
+        return expired
 
     def _lose(self, why: str) -> None:
         waiting, self._waiting = self._waiting, {}

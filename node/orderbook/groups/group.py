@@ -12,7 +12,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, NamedTuple
 
-from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable
+from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable, Uncertain
 from orderbook.groups.identity import MAX_MEMBER_ID
 from orderbook.groups.local import LocalTransport
 from orderbook.groups.membership import GroupSetup, Membership
@@ -202,23 +202,39 @@ class Group:
 
     # --- what users do ------------------------------------------------------------------------------------------------
 
-    async def execute(self, command: Any) -> list[Event]:
-        """Have one command agreed on by a quorum and applied; its events. Raises Refused, Unavailable, Uncertain."""
-        return (await self.execute_many([command]))[0]
+    async def execute(self, command: Any, *, timeout: float = 30.0) -> list[Event]:
+        """Have one command agreed on by a quorum and applied; its events. Errors as ``execute_many``."""
+        return (await self.execute_many([command], timeout=timeout))[0]
 
-    async def execute_many(self, commands: Sequence[Any]) -> list[list[Event]]:
-        """The events of each command, in order; batched and pipelined, each command run exactly once."""
+    async def execute_many(self, commands: Sequence[Any], *, timeout: float = 30.0) -> list[list[Event]]:
+        """The events of each command, in order; batched and pipelined, each command run exactly once.
+
+        Raises Refused, Unavailable, or Uncertain after ``timeout`` seconds without an answer to all: the commands may
+        have been executed, or may yet be. With several batches the first error is raised once all have ended.
+        """
         machine = self._member().state.machine
         if self._session is None:
             self._session = SessionClient(self._runtime, LocalTransport(self._member()))
-        futures = []
         size = min(BATCH_COMMANDS, MAX_COMMANDS)
-        for start in range(0, len(commands), size):
-            batch = commands[start : start + size]
-            futures.append(self._submit(self._session, len(batch), machine.encode(batch)))
+        batches = [commands[start : start + size] for start in range(0, len(commands), size)]
+        bodies = [machine.encode(batch) for batch in batches]
+        futures = [self._submit(self._session, len(batch), body) for batch, body in zip(batches, bodies, strict=True)]
+
+        def expire() -> None:
+            for future in futures:
+                if not future.done():
+                    future.set_exception(Uncertain(f"no answer within {timeout} s"))
+
+        timer = self._runtime.call_later(timeout, expire)
+        try:
+            answers = await asyncio.gather(*futures, return_exceptions=True)
+        finally:
+            timer.cancel()
         results: list[list[Event]] = []
-        for future in futures:
-            results += await future
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            results += answer
         return results
 
     def _submit(self, session: SessionClient, count: int, body: bytes) -> asyncio.Future[list[list[Event]]]:
