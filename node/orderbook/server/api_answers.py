@@ -44,6 +44,19 @@ class Failure(f.Document):
     error: Error
 
 
+class StreamError(f.Document):
+    """``code`` is why; of 503 a reason for which this node serves nobody now."""
+
+    code: str
+    message: str
+
+
+class StreamFailure(f.Document):
+    """A WebSocket was refused before it was opened."""
+
+    error: StreamError
+
+
 def _names(codes: Any) -> Any:
     return Literal[tuple(code.name.lower() for code in codes)]
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from orderbook.server.api_answers import Failure
+from orderbook.server.api_answers import Failure, StreamFailure
 from orderbook.server.api_calls import INDEX_HEADER, REPLAYED_HEADER, Route
 from orderbook.server.api_fields import Parameters
 
@@ -159,7 +159,7 @@ def _response(route: Route, status: int) -> Document:
 
 def _stream(path: str) -> Document:
     query = {} if path.endswith("/orders") else _STREAM_QUERY
-    failure = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=Failure.__name__)}}}
+    failure = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=StreamFailure.__name__)}}}
     return {
         "operationId": "stream_" + path.rsplit("/", 1)[1],
         "summary": STREAMS[path],
@@ -185,7 +185,9 @@ def _schemas(routes: Iterable[Route]) -> Document:
     """Every model by its name: what is sent as it is checked, what is answered as it is written."""
     sent: list[type[BaseModel]] = [route.body for route in routes if route.body is not None]
     answered: list[type[BaseModel]] = [model for route in routes for model in route.answers.values()]
-    wanted = [(model, "validation") for model in sent] + [(model, "serialization") for model in [*answered, Failure]]
+    wanted = [(model, "validation") for model in sent] + [
+        (model, "serialization") for model in [*answered, Failure, StreamFailure]
+    ]
     _, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REFERENCE)  # type: ignore[arg-type]
     definitions: Document = schemas["$defs"]
     return definitions

@@ -60,8 +60,9 @@ class CheckedClient:
             failure.check(document)
             return
         self.seen.add((method, template, status))
-        assert str(status) in described["responses"], f"{method} {template} is not described to answer {status}"
-        response = described["responses"][str(status)]
+        fitting = [key for key in (str(status), f"{status // 100}XX") if key in described["responses"]]
+        assert fitting, f"{method} {template} is not described to answer {status}"
+        response = described["responses"][fitting[0]]
         Schema(self.described, response["content"]["application/json"]["schema"]).check(document)
         if status < 400 and "index" in document:
             assert int(headers["Orderbook-Index"]) == document["index"]

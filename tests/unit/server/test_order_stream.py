@@ -91,9 +91,7 @@ async def test_a_body_that_does_not_decode_is_rejected_by_the_book(http: Checked
 
 
 async def test_without_an_upgrade_it_is_refused(http: CheckedClient) -> None:
-    answer = await http.client.get(PATH)
-    assert answer.status == 426
-    assert (await answer.json())["error"]["code"] == "upgrade_required"
+    assert (await http.call("GET", PATH, expect=426)).error["code"] == "upgrade_required"
 
 
 async def test_a_client_that_sends_and_never_reads_is_disconnected(alone: Members) -> None:
