@@ -33,7 +33,7 @@ from orderbook.raft import (
     decode_configuration,
     encode_configuration,
 )
-from orderbook.runtime import Runtime, Worker
+from orderbook.runtime import Runtime, Timer, Worker
 from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions
 from orderbook.wire.frames import Frame, FrameKind, MalformedFrame, unpack_frame
 
@@ -69,6 +69,7 @@ class Membership:
         self._log_worker = log_worker
         self._worker = setup.runtime.worker("group")
         self._joining: Joining | None = None
+        self._asking: Timer | None = None
         self._closed = False
 
     @classmethod
@@ -122,6 +123,8 @@ class Membership:
         self._closed = True
         if self._joining is not None:
             self._joining.stop()
+        if self._asking is not None:
+            self._asking.cancel()
         if self.replica is not None:
             self.replica.stop()
         self._worker.close()
@@ -199,6 +202,7 @@ class Membership:
         self._joining = None
         self.on_entered(self.replica)
         self.replica.start()
+        self._ask_whether_removed()
 
     def _raft_config(self) -> RaftConfig:
         options = self._setup.options
@@ -251,8 +255,17 @@ class Membership:
         if not view.incarnation:
             self.strangers[peer] = view.member
             self._setup.channel.send(peer, pack_announcement(self._own_view()))
-        else:
-            self.strangers.pop(peer, None)
+            return
+        self.strangers.pop(peer, None)
+        if self.replica is not None and view.incarnation == self.identity.incarnation:
+            self.replica.tell_if_removed(peer, view.member)
+
+    def _ask_whether_removed(self) -> None:
+        """A member that hears no leader may have been removed, and those who did it may know nothing of it any more."""
+        self._asking = self._runtime.call_later(self._setup.options.unheard_every, self._ask_whether_removed)
+        if self.replica is not None and not self.replica.leader:
+            for peer in self._setup.channel.peers():
+                self._setup.channel.send(peer, pack_announcement(self._own_view()))
 
     def _own_view(self) -> View:
         member = Member(self.identity.name, self.identity.member_id)

@@ -14,6 +14,7 @@ class ReplicaOptions(NamedTuple):
     election_ticks: int = 10
     heartbeat_ticks: int = 2
     announce_every: float = 0.25  # while there is no group yet
+    unheard_every: float = 2.0  # how often a member that hears no leader asks whether it was removed
     snapshot_entries: int = 50_000  # applied since the last snapshot: take one
     snapshot_bytes: int = 256 << 20
     tail_entries: int = 5_000  # kept in memory and on disk before a snapshot, for slow followers

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+from orderbook.groups import raft_frames
 from orderbook.groups.errors import MalformedPeer, Unavailable
 from orderbook.groups.leading import Leading
 from orderbook.groups.options import ReplicaOptions
@@ -28,13 +29,12 @@ from orderbook.network.channel import Channel
 from orderbook.raft import (
     Entry,
     EntryKind,
-    Message,
+    Member,
     Outgoing,
     RawNode,
     Ready,
+    Removed,
     Role,
-    from_wire,
-    to_wire,
 )
 from orderbook.runtime import Runtime, Timer
 from orderbook.storage import Identity, Store
@@ -207,12 +207,12 @@ class Replica:
         self.wake()
 
     def _on_raft(self, frame: Frame) -> None:
-        clock_ms, version, check, messages = frame.fields[:4]
-        parsed: list[Message] = [from_wire(message) for message in messages]
-        checked = _checked(check)
+        received = raft_frames.unpack(frame)
         now = self.runtime.monotonic()
-        self._leading.reports.heard(frame.sender, clock_ms, now, version, self.state.now_ms, checked)
-        for message in parsed:
+        self._leading.reports.heard(
+            frame.sender, received.clock_ms, now, received.version, self.state.now_ms, received.check
+        )
+        for message in received.messages:
             self.node.step(frame.sender, message)
 
     def _on_propose(self, frame: Frame) -> None:
@@ -246,6 +246,15 @@ class Replica:
         """The connection to a peer broke."""
         if self.leader and self._names.get(self.leader) == peer:
             self._proposals.leader_lost(self.leader)
+
+    def tell_if_removed(self, peer: str, member: Member) -> None:
+        """A member of this life announced itself: as the leader, tell one that a committed change removed."""
+        node, configuration = self.node, self.node.configuration
+        members = (*configuration.voters, *configuration.outgoing, *configuration.learners)
+        settled = not configuration.outgoing and node.commit >= node.configuration_index
+        if self.leads and settled and member.id not in [known.id for known in members]:
+            self._names[member.id] = peer
+            self._send_messages((Outgoing(member.id, Removed(node.term, node.configuration_index)),))
 
     def send(self, to: int, kind: FrameKind, *fields: Any) -> bool:
         """Hand a frame to the channel; False if it surely does not leave."""
@@ -314,13 +323,10 @@ class Replica:
         self._store.write(hard_state, entries, durable)
 
     def _send_messages(self, messages: tuple[Outgoing, ...]) -> None:
-        by_peer: dict[int, list[tuple[Any, ...]]] = {}
-        for to, message in messages:
-            by_peer.setdefault(to, []).append(to_wire(message))
         clock = self.runtime.wall_ms()
         check = self.state.newest_check()
         version = self.state.machine.version
-        for to, packed in by_peer.items():
+        for to, packed in raft_frames.by_member(messages).items():
             self.send(to, FrameKind.RAFT, clock, version, check, packed)
 
     # --- proposals ----------------------------------------------------------------------------------------------------
@@ -477,14 +483,6 @@ class Replica:
         configuration = self.node.configuration
         for member in (*configuration.voters, *configuration.outgoing, *configuration.learners):
             self._names[member.id] = member.name
-
-
-def _checked(check: list[Any] | None) -> tuple[int, int] | None:
-    if check is None:
-        return None
-    if [type(field) for field in check] != [int, int]:
-        raise ValueError(f"a check is [index, hash], not {check!r:.80}")
-    return check[0], check[1]
 
 
 _FRAMES: dict[int, Callable[[Replica, Frame], None]] = {

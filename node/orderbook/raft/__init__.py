@@ -13,7 +13,7 @@ from orderbook.raft.errors import (
 )
 from orderbook.raft.membership import decode as decode_configuration
 from orderbook.raft.membership import encode as encode_configuration
-from orderbook.raft.messages import InstallSnapshot, Message, from_wire, to_wire
+from orderbook.raft.messages import InstallSnapshot, Message, Removed, from_wire, to_wire
 from orderbook.raft.node import RawNode
 from orderbook.raft.types import (
     Configuration,
@@ -45,6 +45,7 @@ __all__ = [
     "RawNode",
     "Ready",
     "Refused",
+    "Removed",
     "Role",
     "SnapshotMeta",
     "TooManyUncommitted",

@@ -17,7 +17,9 @@ from orderbook.storage import Disk, StoreOptions
 from unit.network.members import QUICK
 
 KEY = b"the key of the tests"
-OPTIONS = ReplicaOptions(tick=0.02, announce_every=0.02, snapshot_entries=200, tail_entries=20, check_every=25)
+OPTIONS = ReplicaOptions(
+    tick=0.02, announce_every=0.02, unheard_every=0.1, snapshot_entries=200, tail_entries=20, check_every=25
+)
 STORE = StoreOptions(segment_bytes=1 << 20, watermark_bytes=1 << 20, ballast_snapshot_bytes=1 << 20)
 SECONDS = 30.0  # how long a test waits for what should take a moment
 

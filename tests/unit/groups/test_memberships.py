@@ -213,3 +213,31 @@ async def test_a_removed_member_leaves_its_directory_only_when_no_snapshot_is_be
     await until(lambda: gone.replica is None and gone.identity.member_id != old, "it comes back as a new member")
     assert list((members.root / name).glob("*.snapshot")) == []
     assert len(list((members.root / name / "aside-0001").glob("*.snapshot"))) == 1
+
+
+async def test_a_removed_member_that_was_away_learns_of_it_when_it_comes_back(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    gone = members.a_follower()
+    old, name = member_of(gone), gone.identity.name
+    stay = [group.identity.name for group in members.groups.values() if group is not gone]
+    await members.close(name)
+    await set_voters(members, *stay)
+    back = await members.open(name)
+    await until(lambda: back.replica is None and back.identity.member_id != old.id, "it comes back as a new member")
+
+
+async def test_a_removed_learner_that_missed_the_last_word_learns_of_it_when_it_comes_back(members):
+    await members.start("a", "b", "c")
+    await members.online()
+    learner = await members.open("d")
+    leader = members.leader()
+    await until(lambda: "d" in leader.strangers, "the leader sees the new one")
+    voters = list(leader.replica.node.configuration.voters)
+    added = leader.strangers["d"]
+    await change_members(leader, voters, [added], leader.replica.node.configuration_index, SECONDS)
+    await until(lambda: learner.replica is not None, "the learner takes part")
+    await members.close("d")
+    await change_members(leader, voters, [], leader.replica.node.configuration_index, SECONDS)
+    back = await members.open("d")
+    await until(lambda: back.replica is None and back.identity.member_id != added.id, "it comes back as a new member")
