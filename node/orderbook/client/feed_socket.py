@@ -1,4 +1,4 @@
-"""Feeds over WebSockets to any of some nodes: /v1/streams/{fills,events,book}."""
+"""Streams of a client over WebSockets to any of some nodes: /v1/streams/{fills,events,book,members}."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import suppress
 
 import aiohttp
 
-from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedRequest
 from orderbook.streams.market import FeedRefused
 from orderbook.wire.feed_frames import MSGPACK_SUBPROTOCOL
@@ -17,8 +16,8 @@ from orderbook.wire.feed_frames import MSGPACK_SUBPROTOCOL
 FINAL_STATUSES = (400, 401, 403, 404)
 
 
-class WebSocketFeedSource:
-    """A ``client.feeds.FeedSource``. ``addresses`` are the nodes' client URLs."""
+class NodeSockets:
+    """Opens WebSockets of one client to any of some nodes. ``addresses`` are the nodes' client URLs."""
 
     def __init__(
         self,
@@ -28,17 +27,18 @@ class WebSocketFeedSource:
         tls: ssl.SSLContext | bool = True,
     ) -> None:
         if not addresses:
-            raise ValueError("a feed needs at least one address of a node")
+            raise ValueError("a stream needs at least one address of a node")
         self.addresses: Sequence[str] = list(addresses)
         self._http = http
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._tls = tls
 
-    async def open(self, address: str, request: FeedRequest) -> FeedSocket:
+    async def open_path(self, address: str, path: str, query: dict[str, str]) -> FeedSocket:
+        """Raises ConnectionError if the node can't be reached or serves nobody now, FeedRefused for its last word."""
         try:
             socket = await self._http.ws_connect(
-                f"{address}/v1/streams/{request.kind}",
-                params=query_of(request),
+                f"{address}{path}",
+                params=query,
                 protocols=(MSGPACK_SUBPROTOCOL,),
                 headers=self._headers,
                 ssl=self._tls,
@@ -48,24 +48,29 @@ class WebSocketFeedSource:
             )
         except aiohttp.WSServerHandshakeError as error:
             if error.status in FINAL_STATUSES:
-                code, message = await self._why(address, request.kind, query_of(request), error)
+                code, message = await self._why(address, path, query, error.status)
                 raise FeedRefused(code, message) from error
             raise ConnectionError(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ConnectionError(str(error)) from error
         return FeedSocket(socket)
 
-    async def _why(
-        self, address: str, kind: FeedKind, query: dict[str, str], refused: aiohttp.WSServerHandshakeError
-    ) -> tuple[str, str]:
+    async def _why(self, address: str, path: str, query: dict[str, str], status: int) -> tuple[str, str]:
         """A refused handshake doesn't hand on its body: the same question as a plain request gives it."""
         with suppress(aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
             async with self._http.get(
-                f"{address}/v1/streams/{kind}", params=query, headers=self._headers, ssl=self._tls
+                f"{address}{path}", params=query, headers=self._headers, ssl=self._tls
             ) as response:
                 error = json.loads(await response.text())["error"]
                 return str(error["code"]), str(error["message"])
-        return "refused", f"{address} refused the feed with status {refused.status}"
+        return "refused", f"{address} refused the stream with status {status}"
+
+
+class WebSocketFeedSource(NodeSockets):
+    """A ``client.feeds.FeedSource``."""
+
+    async def open(self, address: str, request: FeedRequest) -> FeedSocket:
+        return await self.open_path(address, f"/v1/streams/{request.kind}", query_of(request))
 
 
 class FeedSocket:

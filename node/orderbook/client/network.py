@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ from orderbook.server.application import client_application
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import Disk
 from orderbook.streams.feed import Feeds
-from orderbook.streams.members import MemberStreams
+from orderbook.streams.members import MemberStreams, stream_channel_id
 from orderbook.streams.order_watch import OrderWatch
 
 logger = logging.getLogger("orderbook.network")
@@ -105,7 +104,7 @@ class Network:
         Everyone is an admin there: it is for a loopback address, or behind something that knows who asks.
         """
         feeds = self.streams.feeds_of(group)
-        application = client_application(self._runtime, group, feeds, watch=self._watch)
+        application = client_application(self._runtime, group, feeds, watch=self._watch, streams=self._streams)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
@@ -168,8 +167,3 @@ class ClientNetwork:
     def _failed(self, error: BaseException) -> None:
         logger.critical("a stream of this client failed: %s", error, exc_info=error)
         self.failure = self.failure or error
-
-
-def stream_channel_id(network_id: str) -> bytes:
-    """16 bytes: the channel over which members of a network stream to each other."""
-    return blake2b(network_id.encode(), digest_size=16, person=b"streams").digest()

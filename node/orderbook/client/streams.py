@@ -1,14 +1,14 @@
 """``network.streams`` of a member and of a client: ``produce`` and ``consume`` by type.
 
-====================  ==================================================  =========================================
-type                  ``produce``                                         ``consume``
-====================  ==================================================  =========================================
-Order                 executed by the group, each once, with its outcome  a member: watch what is sent, execute
-                                                                          nothing
-Fill, Event           (the group does)                                    from the applied log, resumable
-BookDelta             (the group does)                                    snapshots and what changes them, resumable
-a type of your own    a member: to the other members                      a member: from the other members
-====================  ==================================================  =========================================
+==============  ===================================================  ==============================================
+type            ``produce``                                          ``consume``
+==============  ===================================================  ==============================================
+Order           executed by the group, each once, with its outcome   watch what is sent anywhere; executes nothing
+Fill, Event     (the group does)                                     from the applied log, resumable
+BookDelta       (the group does)                                     snapshots and what changes them, resumable
+a type of one's a member: to the other members                       from the members, in order, at most once
+own
+==============  ===================================================  ==============================================
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import Any, TypeVar, overload
 import aiohttp
 
 from orderbook.book import Fill, Order
-from orderbook.client.feed_socket import WebSocketFeedSource
+from orderbook.client.feed_socket import NodeSockets, WebSocketFeedSource
 from orderbook.client.feeds import Feed, FeedSource
 from orderbook.client.order_producer import SESSION_TIMEOUT_MS, OrderProducer, client_orders, member_orders
 from orderbook.client.order_stream import OrderStream
+from orderbook.client.relayed import RelayedConsumer
 from orderbook.groups.group import Group
 from orderbook.runtime import Runtime
 from orderbook.streams.audience import FeedKind
@@ -147,7 +148,7 @@ class ClientStreams:
         self._addresses = list(addresses)
         self._token = token
         self._tls = tls
-        self._open: list[Feed[Any] | OrderProducer] = []
+        self._open: list[Feed[Any] | RelayedConsumer[Any] | OrderProducer] = []
 
     def produce(
         self, datum: type[Order], *, cancel_on_disconnect: bool = False, session_timeout_ms: int = SESSION_TIMEOUT_MS
@@ -164,23 +165,32 @@ class ClientStreams:
         return producer
 
     @overload
-    def consume(self, datum: type[Fill], **options: Any) -> Feed[Fill]: ...
+    def consume(self, datum: type[Fill], **options: Any) -> Feed[Fill]: ...  # type: ignore[overload-overlap]
 
     @overload
-    def consume(self, datum: type[Event], **options: Any) -> Feed[Event]: ...
+    def consume(self, datum: type[Event], **options: Any) -> Feed[Event]: ...  # type: ignore[overload-overlap]
 
     @overload
-    def consume(self, datum: type[BookDelta], **options: Any) -> Feed[BookSnapshot | BookDelta]: ...
+    def consume(  # type: ignore[overload-overlap]
+        self, datum: type[BookDelta], **options: Any
+    ) -> Feed[BookSnapshot | BookDelta]: ...
 
-    def consume(self, datum: type[Any], **options: Any) -> Feed[Any]:
+    @overload
+    def consume(self, datum: type[T], name: str | None = None) -> RelayedConsumer[T]: ...
+
+    def consume(self, datum: type[Any], name: str | None = None, **options: Any) -> Feed[Any] | RelayedConsumer[Any]:
         """Of ``Fill``, ``Event`` or ``BookDelta``, from ``start`` (a Token, or a sequence) if it is given, of one
-        ``pair`` if it is given. See ``client.feeds.Feed``."""
-        if datum not in _FEEDS:
-            raise TypeError(f"clients consume Fill, Event and BookDelta; {datum.__qualname__} is for members")
-        source = WebSocketFeedSource(self._http, self._addresses, self._token, self._tls)
-        feed = _feed(self._runtime, source, datum, **options)
-        self._open.append(feed)
-        return feed
+        ``pair`` if it is given: see ``client.feeds.Feed``. Of ``Order`` or a type of the members' own: what they, or
+        their clients, send while this one is subscribed."""
+        stream: Feed[Any] | RelayedConsumer[Any]
+        if datum in _FEEDS:
+            source = WebSocketFeedSource(self._http, self._addresses, self._token, self._tls)
+            stream = _feed(self._runtime, source, datum, **options)
+        else:
+            sockets = NodeSockets(self._http, self._addresses, self._token, self._tls)
+            stream = RelayedConsumer(self._runtime, sockets, datum, name or datum.__qualname__, **options)
+        self._open.append(stream)
+        return stream
 
     async def close(self) -> None:
         for stream in self._open:

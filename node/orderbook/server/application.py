@@ -20,9 +20,10 @@ from orderbook.server.api_calls import Call, Principal, Route
 from orderbook.server.api_errors import ApiError, errors_as_json, invalid, invalid_by
 from orderbook.server.api_fields import Parameters
 from orderbook.server.api_routes import ROUTES
-from orderbook.server.stream_routes import add_stream_routes, everyone_is_admin
+from orderbook.server.stream_routes import add_relay_route, add_stream_routes, everyone_is_admin
 from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
 from orderbook.streams.feed import Feeds
+from orderbook.streams.members import MemberStreams
 from orderbook.streams.order_entry import OrderEntry
 from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
@@ -43,11 +44,12 @@ def client_application(
     principal_of: PrincipalOf = everyone_is_admin,
     max_queued_bytes: int = MAX_QUEUED_BYTES,
     watch: OrderWatch | None = None,
+    streams: MemberStreams | None = None,
 ) -> web.Application:
     """What clients talk to. ``principal_of`` says who asks, or raises ``ApiError``; it looks at each request once.
 
     Without ``feeds`` only the order stream is served. ``max_queued_bytes`` bounds what waits for one stream's client.
-    ``watch`` lets members see the orders that come in.
+    ``watch`` lets members see the orders that come in, ``streams`` lets admins see what members stream to each other.
     """
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
     for route in ROUTES:
@@ -56,8 +58,10 @@ def client_application(
     application.router.add_get("/v1/streams/orders", stream, allow_head=False)
     if feeds is not None:
         add_stream_routes(application, runtime, feeds, principal_of)
-    streams = openapi.STREAMS if feeds is not None else ["/v1/streams/orders"]
-    described = openapi.document(ROUTES, streams)
+    if streams is not None:
+        add_relay_route(application, runtime, streams, principal_of)
+    served = [route for route in application.router.resources() if route.canonical in openapi.STREAMS]
+    described = openapi.document(ROUTES, [route.canonical for route in served])
 
     async def describe(_request: web.Request) -> web.Response:
         return web.json_response(described)

@@ -44,11 +44,16 @@ STREAMS: Mapping[str, str] = {
     "/v1/streams/fills": "Fills, in sequence, from where one left off (WebSocket, msgpack or JSON)",
     "/v1/streams/events": "Events, in sequence, from where one left off (WebSocket, msgpack or JSON)",
     "/v1/streams/book": "Changes of levels, after a snapshot of them (WebSocket, msgpack or JSON)",
+    "/v1/streams/members": "What members stream to each other, for admins (WebSocket, msgpack)",
 }
-_STREAM_QUERY = {
+_FEED_QUERY = {
     "from": ("^[0-9]{1,18},[0-9]{1,18}$", "the first sequence that is wanted; left out: what comes next"),
     "incarnation": ("^[0-9a-f]{32}$", "of the group that the sequence is from"),
     "pair": ("^[^/]+/[^/]+$", "left out: all"),
+}
+_STREAM_QUERY = {
+    "/v1/streams/orders": {},
+    "/v1/streams/members": {"type": ("^.{1,256}$", "the name of the type; left out: Order, what clients send")},
 }
 
 
@@ -158,7 +163,7 @@ def _response(route: Route, status: int) -> Document:
 
 
 def _stream(path: str) -> Document:
-    query = {} if path.endswith("/orders") else _STREAM_QUERY
+    query = _STREAM_QUERY.get(path, _FEED_QUERY)
     failure = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=StreamFailure.__name__)}}}
     return {
         "operationId": "stream_" + path.rsplit("/", 1)[1],

@@ -5,6 +5,8 @@ token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all). Subprotocol ``
 frames, ``orderbook.v1.json`` or none gives text; of several the client's first counts. What is wrong with a request is
 answered before the socket is opened: 400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try
 another).
+
+/v1/streams/members?type=NAME gives admins what members stream to each other; see ``streams.relay``.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from orderbook.book import Order
 from orderbook.groups.errors import Unavailable
 from orderbook.runtime import Runtime
 from orderbook.server.websocket import WebSocketConnection
 from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedRequest, Feeds, NotOffered
+from orderbook.streams.members import MemberStreams
+from orderbook.wire.datum_frames import MAX_NAME_BYTES
 from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from orderbook.wire.frames import INCARNATION_BYTES
 from orderbook.wire.roles import Role
@@ -42,6 +47,42 @@ def add_stream_routes(
     """``principal_of`` says who asks, or raises an HTTP error."""
     for kind in FeedKind:
         application.router.add_get(f"/v1/streams/{kind}", _route(kind, runtime, feeds, principal_of))
+
+
+def add_relay_route(
+    application: web.Application,
+    runtime: Runtime,
+    streams: MemberStreams,
+    principal_of: Callable[[web.Request], Principal] = everyone_is_admin,
+) -> None:
+    """Let admins watch what members stream to each other: the orders of clients, if no ``type`` is given."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        principal, role = principal_of(request)
+        name = request.query.get("type", Order.__qualname__)
+        if role != Role.ADMIN:
+            return _problem(403, "forbidden", f"this is for the role admin, not {role.name.lower()}")
+        if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+            return _problem(400, "invalid_query", f"type is a name of 1 to {MAX_NAME_BYTES} bytes, not {name!r:.80}")
+        socket = web.WebSocketResponse(
+            protocols=(MSGPACK_SUBPROTOCOL,), max_msg_size=1024, heartbeat=5.0, compress=False
+        )
+        if not socket.can_prepare(request):
+            return _problem(426, "upgrade_required", "this is a WebSocket")
+        await socket.prepare(request)
+        connection = WebSocketConnection(request, socket, principal, role)
+        writing = runtime.spawn(connection.write(), f"write stream of {name}")
+        relay = streams.relay(name, connection)
+        try:
+            async for _message in socket:
+                connection.close("a relayed stream takes no messages")
+        finally:
+            streams.end_relay(relay)
+            connection.close("closed")
+            writing.cancel()
+        return socket
+
+    application.router.add_get("/v1/streams/members", serve, allow_head=False)
 
 
 def _route(

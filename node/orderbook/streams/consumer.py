@@ -83,7 +83,7 @@ class Consumer(Generic[T]):
         self._had: dict[Source, int] = {}  # the sequence of its last datum, however often it was disconnected since
         self._queue: deque[tuple[Delivery[T] | Disconnected, int]] = deque()
         self._broken = False  # Disconnected waits to be raised; subscribed to nothing
-        self._conditions = Conditions(runtime)
+        self.conditions = Conditions(runtime)
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -103,7 +103,7 @@ class Consumer(Generic[T]):
 
     async def _next(self) -> Delivery[T]:
         if not self._queue:
-            await self._conditions.until(lambda: bool(self._queue) or self._closed, None, "a datum")
+            await self.conditions.until(lambda: bool(self._queue) or self._closed, None, "a datum")
         if not self._queue:
             raise StopAsyncIteration
         item, size = self._queue.popleft()
@@ -121,7 +121,7 @@ class Consumer(Generic[T]):
 
     def when(self, timeout: float | None = None) -> When:
         """``await consumer.when().subscribed().minimum_of(2)``: it is subscribed to so many producers."""
-        return When(self._conditions, lambda: self.producers, timeout, f"producers of {self.name}")
+        return When(self.conditions, lambda: self.producers, timeout, f"producers of {self.name}")
 
     def close(self) -> None:
         """Unsubscribe. What has arrived can still be iterated over."""
@@ -129,7 +129,7 @@ class Consumer(Generic[T]):
             self._closed = True
             self._unsubscribe("closed")
             self._owner.forget(self)
-            self._conditions.check()
+            self.conditions.check()
 
     # --- for the owner ------------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Consumer(Generic[T]):
         """What this producer sends from now on is sent to this consumer."""
         if source in self._sources:
             self._sources[source] = True
-            self._conditions.check()
+            self.conditions.check()
 
     def lost(self, source: Source) -> None:
         """A producer, or its whole member, is gone."""
@@ -202,4 +202,4 @@ class Consumer(Generic[T]):
     def _put(self, item: Delivery[T] | Disconnected, size: int) -> None:
         self._queue.append((item, size))
         self.queued_bytes += size
-        self._conditions.check()
+        self.conditions.check()

@@ -18,13 +18,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from hashlib import blake2b
+from typing import Any, Protocol, TypeVar
 
 from orderbook.network.channel import Channel
 from orderbook.runtime import Runtime, Timer
 from orderbook.streams.codec import DatumCodec
+from orderbook.streams.connection import Connection
 from orderbook.streams.consumer import Consumer, Source
 from orderbook.streams.producer import Listener, Producer
+from orderbook.streams.relay import Relay
 from orderbook.wire.datum_frames import (
     MAX_NAME_BYTES,
     DatumFrameKind,
@@ -37,6 +40,29 @@ T = TypeVar("T")
 RETELL_SECONDS = 0.05
 
 
+class Receiver(Protocol):
+    """What is subscribed: a ``Consumer``, or a ``Relay`` to a client."""
+
+    number: int
+    name: str
+
+    def gained(self, source: Source) -> bool:
+        """There is a producer of its type; whether to subscribe to it."""
+        ...
+
+    def confirmed(self, source: Source) -> None: ...
+
+    def lost(self, source: Source) -> None: ...
+
+    def withdrawn(self, source: Source) -> None: ...
+
+    def ended(self, source: Source, reason: str) -> None: ...
+
+    def receive(self, source: Source, sequence: int, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class MemberStreams:
     """One per network and member: all its producers and consumers, over one channel."""
 
@@ -47,7 +73,7 @@ class MemberStreams:
         self._name = name
         self._numbers = runtime.random.getrandbits(40) << 20  # another life of this process numbers otherwise
         self._producers: dict[int, Producer[Any]] = {}
-        self._consumers: dict[int, Consumer[Any]] = {}
+        self._consumers: dict[int, Receiver] = {}
         self._offers: dict[Source, str] = {}  # every producer that is known, here and elsewhere, and its type's name
         self._untold: dict[str, deque[bytes]] = {}  # by peer: what its full connection did not take yet
         self._retelling: Timer | None = None
@@ -77,6 +103,19 @@ class MemberStreams:
         self._consumers[consumer.number] = consumer
         self.subscribe(consumer)
         return consumer
+
+    def relay(self, name: str, connection: Connection) -> Relay:
+        """Subscribe in the place of a client. Raises ValueError for too long a name."""
+        relay = Relay(self._number(), _checked(name), connection)
+        self._consumers[relay.number] = relay
+        self.subscribe(relay)
+        return relay
+
+    def end_relay(self, relay: Relay) -> None:
+        """The client is gone."""
+        self.forget(relay)
+        for source in relay.sources():
+            self.unsubscribe(relay, source, "closed")
 
     def close(self) -> None:
         """End all producers and consumers."""
@@ -112,19 +151,19 @@ class MemberStreams:
             self._tell_all(DatumFrameKind.WITHDRAW, producer.number)
             self._on_withdraw(self._name, producer.number)
 
-    def subscribe(self, consumer: Consumer[Any]) -> None:
+    def subscribe(self, consumer: Receiver) -> None:
         """Subscribe it to every producer of its type that it is not subscribed to."""
         for source, name in list(self._offers.items()):
             if name == consumer.name:
                 self._subscribe(consumer, source)
 
-    def unsubscribe(self, consumer: Consumer[Any], source: Source, reason: str) -> None:
+    def unsubscribe(self, consumer: Receiver, source: Source, reason: str) -> None:
         if source.peer == self._name:
             self._on_unsubscribe(self._name, source.producer, consumer.number, reason)
         else:
             self._tell(source.peer, DatumFrameKind.UNSUBSCRIBE, source.producer, consumer.number, reason)
 
-    def forget(self, consumer: Consumer[Any]) -> None:
+    def forget(self, consumer: Receiver) -> None:
         self._consumers.pop(consumer.number, None)
 
     # --- offers -------------------------------------------------------------------------------------------------------
@@ -139,7 +178,7 @@ class MemberStreams:
             if consumer.name == name:
                 self._subscribe(consumer, source)
 
-    def _subscribe(self, consumer: Consumer[Any], source: Source) -> None:
+    def _subscribe(self, consumer: Receiver, source: Source) -> None:
         if not consumer.gained(source):
             return
         if source.peer == self._name:
@@ -236,6 +275,11 @@ class MemberStreams:
                 del self._untold[peer]
         if self._untold:
             self._retelling = self._runtime.call_later(RETELL_SECONDS, self._retell)
+
+
+def stream_channel_id(network: str) -> bytes:
+    """16 bytes: the channel over which the members of a network stream to each other."""
+    return blake2b(network.encode(), digest_size=16, person=b"streams").digest()
 
 
 def _checked(name: str) -> str:

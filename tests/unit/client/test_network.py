@@ -202,13 +202,36 @@ async def test_what_a_group_is_joined_with_is_checked(tmp_path):
     await network.close()
 
 
-async def test_what_clients_can_not_stream_is_said():
+async def test_what_clients_can_not_produce_is_said():
     client = await Network.connect(["http://127.0.0.1:1"])
     with pytest.raises(TypeError, match="clients produce Order"):
         client.streams.produce(Quote)
-    with pytest.raises(TypeError, match="clients consume Fill"):
-        client.streams.consume(Quote)
+    with pytest.raises(TypeError, match="neither"):
+        client.streams.consume(int)
     await client.close()
+
+
+async def test_a_client_watches_what_is_sent_anywhere_and_goes_on_at_the_next_node(tmp_path):
+    async with Exchange(tmp_path) as exchange:
+        watching = (await exchange.client("ada", "bea")).streams.consume(Order)
+        alice = (await exchange.client("bea")).streams.produce(Order)
+        bob = (await exchange.client("cyd")).streams.produce(Order)
+        quotes = exchange.networks["cyd"].streams.produce(Quote)
+        ticker = (await exchange.client("bea")).streams.consume(Quote)
+        await watching.when(SECONDS).subscribed().minimum_of(2)
+        await ticker.when(SECONDS).subscribed()
+        await alice.send(ask(1, 300))
+        await bob.send(bid(2, 300))
+        await quotes.send(Quote("ETH", 3))
+        assert await take(watching, 2) == [ask(1, 300), bid(2, 300)]
+        assert await take(ticker, 1) == [Quote("ETH", 3)]
+        assert watching.address == exchange.urls["ada"]
+        await exchange.stop("ada")
+        async with asyncio.timeout(SECONDS):
+            while watching.address != exchange.urls["bea"] or watching.producers < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        await bob.send(bid(3, 299))
+        assert await take(watching, 1) == [bid(3, 299)]
 
 
 async def test_a_token_outlives_its_client(tmp_path: Path):

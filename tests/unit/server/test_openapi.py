@@ -9,12 +9,14 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import ValidationError
 
+from faults.network import FaultyNetwork
 from orderbook.book.events import VIEWS, to_json
 from orderbook.server.api_answers import EVENT_MODELS
 from orderbook.server.api_routes import ROUTES
 from orderbook.server.application import client_application
 from orderbook.server.openapi import STREAMS, document
 from orderbook.streams.feed import Feeds
+from orderbook.streams.members import MemberStreams
 from unit.server.http_client import CheckedClient
 from unit.server.json_schema import Schema
 from unit.server.members import Members
@@ -42,7 +44,8 @@ def references(node: Any) -> Iterator[str]:
 async def test_every_route_that_is_served_is_described_and_no_other(alone: Members) -> None:
     group = alone.groups["a"]
     feeds = Feeds(alone.runtime, group)
-    application = client_application(alone.runtime, group, feeds)
+    channel = FaultyNetwork(alone.runtime, alone.runtime.random).attach("a", alone.runtime)
+    application = client_application(alone.runtime, group, feeds, streams=MemberStreams(alone.runtime, channel, "a"))
     served = {
         (route.method, route.resource.canonical)
         for route in application.router.routes()
