@@ -120,10 +120,13 @@ class OrderBook:
         Until then the old state answers. Raises ValueError for chunks that are no whole snapshot.
         """
         book = Book()
-        yield from load(book, chunks)
-        old = self._book
-        self._book = book
-        yield from _release(old)
+        try:
+            yield from load(book, chunks)
+            book, self._book = self._book, book
+            yield from _release(book)
+        finally:  # given up half way: what was loaded, or what is left of the old state
+            for _ in _release(book):
+                pass
 
     def __del__(self) -> None:
         for _ in _release(self._book):

@@ -4,7 +4,7 @@ events made and dropped."""
 from __future__ import annotations
 
 import gc
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from orderbook.book import FORM, DefinePair, OrderBook, Role
@@ -32,17 +32,18 @@ def measure(commands: int, batch: int) -> dict[str, Any]:
     book = open_book(context)
     gc.collect()
     gc.disable()
-    start = perf_counter()
+    start, start_cpu = perf_counter(), process_time()
     for body in bodies:
         context.index += 1
         context.now_ms += 1
         book.apply(context, body, batch)
-    spent = perf_counter() - start
+    spent, spent_cpu = perf_counter() - start, process_time() - start_cpu
     gc.enable()
     counts = book.statistics()
     done = len(bodies) * batch
     return {
         "commands_per_second": int(done / spent),
+        "cpu_ns_per_command": int(1e9 * spent_cpu / done),
         "commands": done,
         "batch": batch,
         "form": FORM,

@@ -141,3 +141,13 @@ def test_a_restored_book_leaves_no_orders_of_the_old_one_behind() -> None:
         pass
     assert all(order.next is order.previous is order.trader_next is order.level is None for order in orders)
     assert not old.orders
+
+
+def test_a_restore_that_is_given_up_changes_nothing_and_leaves_nothing() -> None:
+    market = busy_market()
+    before = market.machine.state_hash
+    steps = market.machine.restore(list(market.machine.snapshot()))
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert market.machine.state_hash == before
+    assert market.sell(70, 1, at=300) != []
