@@ -19,7 +19,7 @@ from collections import deque
 from typing import Any
 
 from orderbook.client.order_stream import BatchAnswer
-from orderbook.groups.errors import GroupError, Refused, Uncertain
+from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.session_client import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, SessionTransport
 from orderbook.groups.sessions import Outcome
 from orderbook.runtime import Runtime, Timer
@@ -116,6 +116,7 @@ class ResumableSession:
         if self._retry is not None:
             self._retry.cancel()
         self._flight.clear()
+        self._lost = self._lost or Unavailable("stopped")
         if end and self.session:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._transport.close_session(self.session, lambda _answer, _error: ended.set_result(None))
@@ -126,8 +127,11 @@ class ResumableSession:
     def _send(self, sent: _Sent) -> None:
         self.retries += sent.round > 0
         round = sent.round = self._round
+        answered = self._flight[0].first  # what comes before it had been, when this was sent
 
         def done(answer: Any, error: GroupError | None) -> None:
+            if isinstance(error, Refused) and error.outcome is Outcome.SEQUENCE_GAP and error.detail >= answered:
+                error = Unavailable("superseded")  # it overtook one that was lost: the group waits for that
             self._on_answer(sent, round, answer, error)
 
         self._transport.send_batch(self.session, sent.first, sent.commands, self.acked, sent.body, done)
@@ -139,16 +143,12 @@ class ResumableSession:
             self._backoff = RETRY_FIRST_SECONDS
             self._flight.remove(sent)
             sent.future.set_result(answer)
-        elif isinstance(error, Refused) and not self._comes_again(error):
+        elif isinstance(error, Refused):
             self._lose(_final(error, self.session, sent.first))
         elif round == sent.round and self._retry is None:
             delay = self._backoff * (0.5 + self._runtime.random.random())
             self._backoff = min(self._backoff * 2, RETRY_MOST_SECONDS)
             self._retry = self._runtime.call_later(delay, self._resend)
-
-    def _comes_again(self, error: Refused) -> bool:
-        """A batch overtook one that was lost: the group waits for a number that is still in flight here."""
-        return error.outcome is Outcome.SEQUENCE_GAP and bool(self._flight) and error.detail >= self._flight[0].first
 
     def _resend(self) -> None:
         self._retry = None
