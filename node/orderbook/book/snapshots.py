@@ -10,8 +10,8 @@ Chunks, each a msgpack array that starts with a letter::
     ["e", orders]   last, once: how many there were
 
 Orders come in the order of arrival, which is that of every queue they stand in, and name pairs and traders by place.
-Restoring is a generator: it stops between chunks, each of them a millisecond or two of work. The exception is a chunk in
-which the index of orders doubles: about 20 ms where it passes 700,000.
+Restoring is a generator: it stops between chunks, each of them a millisecond or two of work, but for the chunk in which
+the index of orders doubles: about 20 ms where it passes 700,000.
 """
 
 from __future__ import annotations
