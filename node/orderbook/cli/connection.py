@@ -48,15 +48,12 @@ def addresses_of(nodes: str) -> list[str]:
     """The URLs in ``nodes``; host:port is one, too. Raises typer.BadParameter."""
     addresses = []
     for text in nodes.split(","):
-        address = text.strip().rstrip("/")
-        if not address:
+        if not text.strip():
             continue
-        if "://" not in address:
-            address = f"http://{address}"
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+        parts = urlsplit(text.strip() if "://" in text else f"http://{text.strip()}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
             raise typer.BadParameter(f"a node is http://host:port, not {text.strip()!r}")
-        addresses.append(address)
+        addresses.append(f"{parts.scheme}://{parts.netloc}")
     if not addresses:
         raise typer.BadParameter("at least one node is needed")
     return addresses
