@@ -17,6 +17,10 @@ from orderbook.groups.settings import ALLOWED
 from orderbook.server import api_fields as f
 
 MAX_ORDERS = 4096
+_SIDES = {side.name.lower(): side for side in Side}
+_TYPES = {type.name.lower(): type for type in OrderType}
+_TIMES_IN_FORCE = {time.name.lower(): time for time in TimeInForce}
+_SELF_TRADES = {mode.name.lower(): mode for mode in SelfTrade}
 
 
 class NewOrder(f.Document):
@@ -39,15 +43,15 @@ class NewOrder(f.Document):
             Order(
                 self.id,
                 self.pair,
-                Side[self.side.upper()],
+                _SIDES[self.side],
                 self.price,
                 self.quantity,
                 self.trader or "",
-                OrderType[self.type.upper()],
-                TimeInForce[self.time_in_force.upper()],
+                _TYPES[self.type],
+                _TIMES_IN_FORCE[self.time_in_force],
                 self.expires,
                 self.post_only,
-                SelfTrade[self.self_trade.upper()],
+                _SELF_TRADES[self.self_trade],
             )
         )
 
