@@ -65,6 +65,12 @@ class Connection:
         self._wake()
         return True
 
+    def send_urgent(self, kind: ControlKind) -> None:
+        """Signs of life go before all that is queued: on a slow path they would come too late behind it."""
+        self.send_control(kind)
+        if self.reason is None:
+            self._queue.rotate(1)
+
     def send_control(self, kind: ControlKind, *fields: object) -> None:
         self.send_packed_control(pack_control(kind, *fields))
 
@@ -141,7 +147,7 @@ class Connection:
         elif self._stalled > self._options.stalled_pings:
             self.end(Reason.NOT_READING, f"it took nothing for {self._options.stalled_pings} pings")
         elif self._silent > 1:
-            self.send_control(ControlKind.PING)
+            self.send_urgent(ControlKind.PING)
 
     def end(self, reason: Reason, detail: str, tell: bool = True) -> None:
         """End it, for the first reason given, and tell the other side unless it surely doesn't listen."""

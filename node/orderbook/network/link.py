@@ -257,7 +257,7 @@ class Link:
     def _on_control(self, body: bytes) -> None:
         kind, fields = handshake.unpack_control(body)
         if kind == ControlKind.PING:
-            self.connection.send_control(ControlKind.PONG)
+            self.connection.send_urgent(ControlKind.PONG)
         elif kind == ControlKind.PONG:
             pass  # that anything arrived is what counts
         elif kind == ControlKind.OPEN:

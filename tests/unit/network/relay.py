@@ -13,6 +13,7 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._writers: dict[asyncio.StreamWriter, None] = {}
+        self._to_target: list[asyncio.StreamWriter] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.accepted = 0
@@ -28,6 +29,12 @@ class Relay:
 
     def flow(self) -> None:
         self._flowing.set()
+
+    def lose_target(self) -> None:
+        """The target's side of all connections breaks; the dialler's side stays open and silent."""
+        self.stall()
+        for writer in self._to_target:
+            writer.transport.abort()
 
     async def cut(self) -> None:
         """Close all connections; new ones are refused until ``start``."""
@@ -48,6 +55,7 @@ class Relay:
             writer.close()
             return
         self._writers[writer] = self._writers[to_writer] = None
+        self._to_target.append(to_writer)
         for source, sink in ((reader, to_writer), (to_reader, writer)):
             task = asyncio.get_running_loop().create_task(self._pump(source, sink))
             self._tasks[task] = None
@@ -59,8 +67,9 @@ class Relay:
                 await self._flowing.wait()
                 sink.write(data)
                 await sink.drain()
+            await self._flowing.wait()
         except ConnectionError:
-            pass
+            await self._flowing.wait()
         finally:
             self._writers.pop(sink, None)
             sink.transport.abort()

@@ -3,11 +3,14 @@
 import logging
 
 import pytest
+from aiohttp import web
 
 from orderbook.network.discovery import PeerUnreachable
+from orderbook.network.handshake import ControlKind
 from orderbook.network.service_records import ServiceLookup
 from unit.network.dns_server import DnsServer
 from unit.network.members import until
+from unit.network.stranger import Stranger
 
 SERVICE = "book-peers.shop.svc.cluster.local"
 
@@ -128,6 +131,39 @@ async def test_a_member_that_moved_is_found_because_it_comes_and_the_others_are_
     await moved.peers.discovery.sync_with(a.address)
     await until(lambda: set(a.channel.peers()) == {"b", "c"} and set(b.channel.peers()) == {"a", "c"})
     assert b.peers.discovery.known()["c"][0] == moved.address
+
+
+async def test_whoever_is_met_is_passed_on_to_those_who_are_there(members):
+    a = await members.start("a")
+    async with Stranger(a.address) as stranger:
+        await stranger.join()
+        await stranger.receive_control(ControlKind.ADDRESSES)
+        b = await members.start("b")
+        await b.peers.discovery.sync_with(a.address)
+        _, (told,) = await stranger.receive_control(ControlKind.ADDRESSES)
+        assert told == [["b", b.address]]
+
+
+async def test_a_peer_is_sought_at_its_new_address_at_once_while_an_old_one_keeps_silent(members, dns):
+    async def say_nothing(request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/peers", say_nothing)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    a, b = await members.start("a", dial_timeout=300.0), await members.start("book-1")
+    publish(dns, **{"book-1": runner.addresses[0][1]})
+    watch(a, dns)
+    await until(lambda: len(a.peers._links) == 1, "dialling the silent one")
+    publish(dns, **{"book-1": b.peers.port})
+    await until(lambda: b.channel.peers() == ("a",))
+    await until(lambda: len(a.peers._links) == 1, "the silent one is given up")
+    await runner.cleanup()
 
 
 async def test_a_known_peer_is_dialled_again_at_whichever_of_its_addresses_it_is(members):

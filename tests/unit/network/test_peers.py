@@ -43,6 +43,50 @@ async def test_five_members_that_all_dial_each_other_end_with_one_connection_a_p
                 assert live(member, other.peers.name).id == live(other, member.peers.name).id
 
 
+async def test_a_peer_that_is_reached_at_two_addresses_at_once_gets_one_connection():
+    for attempt in range(10):
+        members = Members()
+        one, other = await members.start("one"), await members.start("other")
+        relay = await Relay(other.peers.port).start()
+        one.peers.discovery.add(other.address)
+        one.peers.discovery.add(f"127.0.0.1:{relay.port}")
+        await until(lambda one=one: one.channel.peers() and not one.peers.discovery._book.unnamed(), f"try {attempt}")
+        await until(lambda one=one, other=other: len(one.peers._links) == len(other.peers._links) == 1)
+        assert one.told == [("connected", "other")]
+        assert other.told == [("connected", "one")]
+        await relay.cut()
+        await members.close()
+
+
+async def test_a_peer_that_lost_our_connection_may_come_anew_at_once(members):
+    one = await members.start("one", ping_every=30.0)
+    other = await members.start("other", ping_every=30.0, advertise="127.0.0.1:1")
+    relay = await Relay(other.peers.port).start()
+    await one.peers.discovery.sync_with(f"127.0.0.1:{relay.port}")
+    await until(lambda: one.channel.peers() and other.channel.peers())
+    relay.lose_target()
+    await until(lambda: one.ended("replaced") == 1)
+    await until(lambda: one.channel.peers() and other.channel.peers())
+    assert not live(one, "other").dialled
+    relay.flow()
+    await relay.cut()
+
+
+async def test_a_slow_path_with_a_long_queue_is_not_taken_for_a_silent_one(members):
+    one = await members.start("one", ping_every=30.0)
+    async with Stranger(one.address) as stranger:
+        await stranger.join()
+        await stranger.receive_control(ControlKind.ADDRESSES)
+        while one.channel.send("stranger", bytes(1 << 20)):
+            pass
+        await stranger.control(ControlKind.PING)
+        before_the_pong = 0
+        while (await stranger.receive())[0] != 0:
+            before_the_pong += 1
+        queued = one.peers._options.max_queue_bytes >> 20
+        assert before_the_pong < queued / 2
+
+
 async def test_a_connection_stays_while_both_live(members):
     one, other = await members.start("one"), await members.start("other")
     await members.connect(one, other)
@@ -242,6 +286,37 @@ async def test_what_the_owner_of_a_channel_raises_is_never_swallowed():
         assert [type(failure) for failure in members.failures] == [ArithmeticError]
         members.failures.clear()
         await members.close()
+
+
+async def test_a_channel_that_comes_or_goes_during_the_handshake_is_announced_after_it(members):
+    one, other = await members.start("one"), await members.start("other")
+    late = other.peers.channel(b"late", b"key")
+    gone = other.peers.channel(b"gone", b"key"), one.peers.channel(b"gone", b"key")
+    announce = one.peers.own_openings
+    opened = []
+
+    def open_and_close_behind_it(link):
+        openings = announce(link)
+        if not opened:
+            opened.append(one.peers.channel(b"late", b"key"))
+            gone[1].close()
+        return openings
+
+    one.peers.own_openings = open_and_close_behind_it
+    await one.peers.discovery.sync_with(other.address)
+    await until(lambda: late.peers() == ("one",) and opened[0].peers() == ("other",))
+    await until(lambda: gone[0].peers() == ())
+
+
+async def test_a_group_that_its_peer_opens_anew_before_it_closes_the_old_channel_stays_connected(members):
+    one = await members.start("one")
+    async with Stranger(one.address) as stranger:
+        await stranger.join(number=1)
+        await stranger.control(ControlKind.OPEN, 2, GROUP, stranger.proof())
+        await stranger.control(ControlKind.CLOSE, 1)
+        await stranger.send((1, b"of the old one"), (2, b"of the new one"))
+        await until(lambda: one.frames("stranger"))
+        assert one.told == [("connected", "stranger"), ("frame", "stranger", b"of the new one")]
 
 
 # --- what is counted --------------------------------------------------------------------------------------------------
