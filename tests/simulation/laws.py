@@ -3,9 +3,11 @@
 - at most one leader a term, and every leader's log holds all that earlier terms committed;
 - an entry is known by (index, term): its content and the term before it are the same in every log (log matching);
 - what is committed at an index never changes, on any member, ever; commit and applied never go back in one life;
+- a leader commits, by an entry of its term, what a quorum has on disk, itself only after its own write;
 - a member votes once a term, also across a restart, and comes back with all that it confirmed;
 - configurations change one at a time, and by way of a joint one where majorities might not overlap;
-- state hash, answer and what a reader sees are functions of the index.
+- state hash, answer and what a reader sees are functions of the index;
+- a request that ended as Unavailable is in no log, neither before nor after.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from orderbook.groups.errors import GroupError, Unavailable
+from orderbook.groups.proposals import Done
 from orderbook.groups.replica import Phase, Replica
 from orderbook.groups.replicated import Applied
 from orderbook.groups.sessions import digest_of
-from orderbook.raft import Configuration, Entry, EntryKind, Ready, Role, decode_configuration
+from orderbook.raft import Configuration, Entry, EntryKind, RawNode, Ready, Role, decode_configuration
 from orderbook.raft.messages import AppendReply, Vote, VoteReply
+from orderbook.wire.envelope import EntryType, Header
 from simulation.machine import Observe
 
 
@@ -65,6 +70,8 @@ class Laws:
         self._contents: dict[tuple[int, int], Content] = {}
         self._hashes: dict[int, int] = {}
         self._promises: dict[int, Promise] = {}
+        self._ran: set[tuple[int, int]] = set()  # (member, request) of entries that were applied
+        self._denied: set[tuple[int, int]] = set()  # of requests that ended as Unavailable
 
     # --- a life -------------------------------------------------------------------------------------------------------
 
@@ -91,7 +98,26 @@ class Laws:
 
         node.ready = ready  # type: ignore[method-assign]
         replica.on_applied.append(lambda applied: self._applied(life, applied))
+        submit = replica.submit
+
+        def submit_watched(kind: EntryType, header: Header, body: bytes, done: Done, timeout: float = 0.0) -> None:
+            request = replica._proposals._next
+
+            def answered(applied: Applied | None, error: GroupError | None) -> None:
+                if isinstance(error, Unavailable):
+                    self._said_unavailable(life, request, error)
+                done(applied, error)
+
+            submit(kind, header, body, answered, timeout)
+
+        replica.submit = submit_watched  # type: ignore[method-assign]
         return life
+
+    def _said_unavailable(self, life: Life, request: int, error: Unavailable) -> None:
+        place = (life.replica.node.id, request)
+        self._denied.add(place)
+        if place in self._ran:
+            raise LawBroken(f"{life.name} says {error!r} for request {request}, which was run")
 
     def _handed_over(self, life: Life, work: Ready) -> None:
         if work.entries:
@@ -170,7 +196,27 @@ class Laws:
                 raise LawBroken(f"{life.name} commits {index} of term {term}; it was committed with {known}")
             if index > self.last_committed:
                 self._first_committed(index, term, life)
+        if node.role is Role.LEADER:
+            self._counted(life)
         life.commit = node.commit
+
+    def _counted(self, life: Life) -> None:
+        """A leader moved its commit index."""
+        node = life.replica.node
+        if node.term_at(node.commit) != node.term:
+            raise LawBroken(f"{life.name} commits {node.commit} of an earlier term by counting")
+        configuration = node.configuration
+        for voters in (configuration.voters, configuration.outgoing):
+            have = sum(self._has(node, member.id) for member in voters)
+            if voters and have <= len(voters) // 2:
+                raise LawBroken(f"{life.name} commits {node.commit}, which {have} of {len(voters)} have on disk")
+
+    def _has(self, leader: RawNode, member: int) -> bool:
+        """Whether what the leader commits is durable at a member, by its own word."""
+        if member == leader.id:
+            return leader.stable_index >= leader.commit
+        promise = self._promises.get(member, Promise())
+        return promise.term > leader.term or (promise.term == leader.term and promise.index >= leader.commit)
 
     def _first_committed(self, index: int, term: int, life: Life) -> None:
         if index != self.last_committed + 1:
@@ -205,6 +251,10 @@ class Laws:
     def _applied(self, life: Life, applied: Applied) -> None:
         """One entry was applied by this member, right now."""
         state, index = life.replica.state, applied.log_index
+        place = (applied.origin, applied.request)
+        self._ran.add(place)
+        if place in self._denied:
+            raise LawBroken(f"{place} is run at {index}; its client was told that it surely wasn't")
         first = self.answers.setdefault(index, applied)
         if first is applied:
             self.observations[index] = state.machine.query(Observe())

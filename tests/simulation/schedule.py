@@ -103,6 +103,25 @@ def stall_the_disk(world: World, random: Random) -> None:
         runtime.stalled_until = world.scheduler.now + _for_a_while(random, 10)
 
 
+def lose_power_behind_a_disk(world: World, random: Random) -> None:
+    """The leader's disk stalls, the leader goes on, and then loses what it has not written; perhaps others too."""
+    leader = world.leader()
+    if leader is None or leader.runtime is None:
+        return
+    leader.runtime.stalled_until = world.scheduler.now + 3
+    world.later(random.uniform(0.05, 0.5), leader.end_for, End.POWER, random.random())
+    if random.random() < 0.5:
+        world.later(random.uniform(0.05, 0.5), lose_power_everywhere, world, random)
+
+
+def pause_the_leader(world: World, random: Random) -> None:
+    """Long enough for another one to be elected: it wakes up and still believes that it leads."""
+    leader = world.leader()
+    if leader is not None and leader.runtime is not None and not leader.runtime.paused:
+        leader.runtime.paused = True
+        world.later(random.uniform(0.5, 4), world.scheduler.resume, leader.runtime)
+
+
 def pause(world: World, random: Random) -> None:
     """As SIGSTOP does: nothing runs, and all of it later."""
     runtime = some_node(world, random).runtime
@@ -215,7 +234,9 @@ KINDS: dict[str, Callable[[World, Random], None]] = {
         fail_a_sync,
         fill_the_disk,
         stall_the_disk,
+        lose_power_behind_a_disk,
         pause,
+        pause_the_leader,
         partition,
         isolate_the_leader,
         block_one_way,

@@ -89,9 +89,9 @@ def draw_shape(seed: int) -> Shape:
         machines,
         initial_size,
         [size for size in (1, 3, 5, 7) if size <= machines],
-        random.randrange(1, 5),
+        random.randrange(1, 6),
         BOOK if random.random() < 0.4 else REGISTERS,
-        random.uniform(6, 18),
+        random.uniform(6, 20),
         options,
         store_options,
         random.choice(((20e-6, 1e-3), (100e-6, 10e-3), (1e-3, 60e-3))),
@@ -117,7 +117,7 @@ class World:
         self._healing = False
         self._runtime = self._process("world")
         self.peers = self._network("peers", lambda first, second: True)
-        self.peers.spared = _is_announcement
+        self.peers.spared = _is_not_rafts
         self.client_network = self._network("clients", lambda first, second: first[0] != second[0])
         self.nodes = self._machines()
         self.membership = Membership(self, list(self.nodes)[: self.shape.initial_size], self.shape.sizes)
@@ -148,10 +148,15 @@ class World:
             self._unexpected,
         )
         drift = self.random.choice((0.0, 0.01, 0.1))
+        slow = self.random.randrange(2 * shape.machines)  # the machine with the slow disk; often none
         nodes = {}
         for number in range(1, shape.machines + 1):
+            if number == slow:
+                fastest, slowest = shape.disk_seconds
+                around = around._replace(disk_seconds=(fastest * 10, slowest * 10))
             clock = Clock(1 + self.random.uniform(-drift, drift), int(self.random.gauss(0, 200)))
             nodes[f"n{number}"] = Node(f"n{number}", str(self.seed), around, clock)
+            around = around._replace(disk_seconds=shape.disk_seconds)
         return nodes
 
     # --- asked by faults ----------------------------------------------------------------------------------------------
@@ -213,7 +218,7 @@ class World:
             window=random.choice((1, 4, 16)),
             reads=random.choice((0.0, 0.2, 0.5)),
             session_ms=random.choice((1_500, 5_000, 30_000)),
-            leaves=random.choice((0.0, 0.01)),
+            leaves=random.choice((0.0, 0.01, 0.05)),
             request_timeout=random.choice((0.5, 2.0, 6.0)),
         )
         channel = self.client_network.attach(name, runtime)
@@ -360,7 +365,8 @@ class World:
         )
 
 
-def _is_announcement(frame: bytes) -> bool:
-    """How a group begins rests on announcements that arrive in order, as on one connection they do."""
+def _is_not_rafts(frame: bytes) -> bool:
+    """Raft must bear loss, repetition and reordering. Beginning a group, and handing proposals on, rest on connections
+    that keep order and repeat nothing."""
     unpacked = unpack_frame(frame)
-    return unpacked is not None and unpacked.kind == FrameKind.ANNOUNCE
+    return unpacked is not None and unpacked.kind not in (FrameKind.RAFT, FrameKind.SNAPSHOT_CHUNK)
