@@ -2,55 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
-
-import pytest_asyncio
-
 from orderbook.groups.replica import Phase
-from orderbook.server.application import client_application
 from unit.server.http_client import CheckedClient
 from unit.server.members import PAIR, SECONDS, Members, until
-
-
-class Trio(Members):
-    """Three members, a client of each."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.clients: dict[str, CheckedClient] = {}
-
-    async def serve(self, name: str) -> None:
-        application = client_application(self.runtime, self.groups[name])
-        self.clients[name] = await CheckedClient.open(application)
-
-    async def close(self) -> None:
-        for client in self.clients.values():
-            await client.close()
-        await super().close()
-
-    @property
-    def follower(self) -> str:
-        return next(name for name in sorted(self.groups) if name != self.leader())
-
-    async def group(self, name: str, query: str = "") -> Any:
-        return (await self.clients[name].call("GET", f"/v1/group{query}")).document
-
-
-@pytest_asyncio.fixture
-async def trio(tmp_path: Path) -> AsyncIterator[Trio]:
-    members = Trio(tmp_path)
-    await members.begin("a", "b", "c")
-    for name in ("a", "b", "c"):
-        await members.serve(name)
-    yield members
-    await members.close()
-
-
-def identities(document: Any, role: str = "voter") -> list[Any]:
-    members = document["configuration"]["members"]
-    return [{"name": member["name"], "id": member["id"]} for member in members if member["role"] == role]
+from unit.server.trio import Trio, identities
 
 
 async def test_a_lone_member_tells_all_of_itself(http: CheckedClient) -> None:

@@ -1,0 +1,40 @@
+"""One walk through the whole table: each route gives each of its good answers, as described."""
+
+from __future__ import annotations
+
+from orderbook.server.api_routes import ROUTES
+from unit.server.http_client import CheckedClient
+from unit.server.members import PAIR
+from unit.server.trio import Trio, identities
+
+
+async def test_each_route_gives_each_of_its_good_answers(trio: Trio) -> None:
+    http: CheckedClient = trio.clients[trio.leader()]
+    order = {"id": 1, "pair": PAIR, "side": "bid", "price": 5, "quantity": 9, "trader": "alice"}
+    await http.call("POST", "/v1/orders", order, 201)
+    await http.call("POST", "/v1/orders", [{**order, "id": 2}])
+    await http.call("PATCH", "/v1/orders/1", {"price": 6})
+    await http.call("GET", "/v1/orders/1")
+    await http.call("GET", "/v1/orders?trader=alice")
+    await http.call("DELETE", "/v1/orders/1")
+    await http.call("DELETE", "/v1/orders?trader=alice")
+    await http.call("POST", "/v1/pairs", {"pair": "A/B"}, 201)
+    await http.call("POST", "/v1/pairs", {"pair": "A/B"}, 200)
+    await http.call("PATCH", "/v1/pairs/A/B", {"max_price": 7})
+    await http.call("POST", "/v1/pairs/A/B/halt")
+    await http.call("POST", "/v1/pairs/A/B/resume")
+    await http.call("POST", "/v1/halt")
+    await http.call("POST", "/v1/resume")
+    await http.call("PUT", "/v1/configuration", {"settings": {"max_sessions": 9}})
+    for path in ("/v1/configuration", f"/v1/book/{PAIR}", "/v1/fills", "/v1/pairs"):
+        await http.call("GET", path)
+    await http.call("POST", "/v1/snapshot")
+    status = (await http.call("GET", "/v1/group")).document
+    voters = identities(status)
+    rest = [voter for voter in voters if voter["name"] != trio.follower]
+    change = {"voters": rest, "expected_configuration_index": status["configuration"]["index"]}
+    await http.call("PUT", "/v1/members", change)
+    [heir] = [voter["name"] for voter in rest if voter["name"] != trio.leader()]
+    await http.call("POST", "/v1/leadership", {"to": heir})
+    good = {(route.method, route.path, answer) for route in ROUTES for answer in route.answers}
+    assert good == {answer for answer in http.seen if answer[2] < 300}
