@@ -13,6 +13,7 @@ from orderbook.cli.tables import plain_table, show
 from orderbook.groups.errors import GroupError, Unavailable
 
 CATCH_UP_SECONDS = 60.0
+LOOK_SECONDS = 0.1
 
 
 def status(
@@ -122,13 +123,7 @@ def _by_role(seen: dict[str, Any], role: str) -> list[Any]:
 
 async def _add(call: Call, name: str) -> None:
     """Have a stranger learn, and vote when it has caught up."""
-    seen = await _led(call)
-    if all(learner["name"] != name for learner in _by_role(seen, "learner")):
-        stranger = next((row for row in seen["strangers"] if row["name"] == name), None)
-        if stranger is None:
-            names = ", ".join(row["name"] for row in seen["strangers"]) or "none"
-            raise typer.BadParameter(f"{name} is no node that waits to be added; there are: {names}")
-        await _change(call, seen, _by_role(seen, "voter"), [*_by_role(seen, "learner"), stranger])
+    await _learn(call, name)
     until = call.runtime.monotonic() + CATCH_UP_SECONDS
     while True:
         seen = await _led(call)
@@ -140,9 +135,29 @@ async def _add(call: Call, name: str) -> None:
             break
         if call.runtime.monotonic() > until:
             raise Unavailable("deadline")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LOOK_SECONDS)
     others = [row for row in learners if row["name"] != name]
     await _change(call, seen, [*_by_role(seen, "voter"), learner], others)
+
+
+async def _learn(call: Call, name: str) -> None:
+    """Make a stranger a learner; it may have been started just now, and the leader be about to see it."""
+    until = call.runtime.monotonic() + call.api.patience
+    while True:
+        seen = await _led(call)
+        members = {row["name"]: row["role"] for row in seen["configuration"]["members"]}
+        if members.get(name) == "learner":
+            return
+        if name in members:
+            raise typer.BadParameter(f"{name} is a {members[name]} already")
+        stranger = next((row for row in seen["strangers"] if row["name"] == name), None)
+        if stranger is not None:
+            await _change(call, seen, _by_role(seen, "voter"), [*_by_role(seen, "learner"), stranger])
+            return
+        if call.runtime.monotonic() > until:
+            names = ", ".join(row["name"] for row in seen["strangers"]) or "none"
+            raise typer.BadParameter(f"{name} is no node that waits to be added; there are: {names}")
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _remove(call: Call, name: str) -> None:
