@@ -161,7 +161,7 @@ class Feed(Generic[T]):
         while not self._closed:
             address = self._source.addresses[turn % len(self._source.addresses)]
             turn += 1
-            connections = self.statistics.connections
+            before = self._next
             try:
                 link = await self._source.open(address, self._request())
             except ConnectionError:
@@ -170,7 +170,7 @@ class Feed(Generic[T]):
                 self._refused(address, refusal)
             else:
                 await self._read(address, link)
-            if self.statistics.connections > connections:
+            if self._next != before:
                 backoff = RETRY_FIRST_SECONDS
             elif turn % len(self._source.addresses) == 0:
                 await self._pause(backoff * (0.5 + self._runtime.random.random()))
@@ -218,14 +218,14 @@ class Feed(Generic[T]):
         self._live = True
         self._conditions.check()
 
-    def _on_events(self, _address: str, index: int, time_ms: int, rows: list[Any], *_later: Any) -> None:
+    def _on_events(self, _address: str, index: int, time_ms: int, rows: list[Any], more: bool, *_later: Any) -> None:
         for ordinal, event in rows:
             sequence = (index, ordinal)
             if self._is_new(sequence):
                 fields = tuple(event)
                 item = fill_of(fields, sequence) if self._kind is FeedKind.FILLS else Event(sequence, fields, time_ms)
                 self._hand_out(item, (index, ordinal + 1))
-        self._advance((index + 1, 0))
+        self._advance((index, rows[-1][0] + 1) if more else (index + 1, 0))
 
     def _on_book(self, _address: str, pair: str, bids: list[Any], asks: list[Any], *_later: Any) -> None:
         if self._next is not None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from orderbook.book.constants import FILL
 from orderbook.book.events import VIEWS, public, traders_of
@@ -29,6 +29,7 @@ from orderbook.wire.roles import Role
 Rows = list[tuple[int, Event]]
 Encode = Callable[[bytes], bytes]
 MAX_KEPT_BYTES = 256 << 10
+MAX_ROWS = 1000  # of a frame: an entry that leads to more events is more than one
 _KEPT_BYTES = 64  # what a kept frame takes beside its bytes
 
 _PAIR_PLACES = {kind: view._fields.index("pair") for kind, view in VIEWS.items() if "pair" in view._fields}
@@ -54,6 +55,16 @@ class View(NamedTuple):
         if self.kind is FeedKind.BOOK:
             return self._replace(principal="", role=Role.OBSERVER)
         return self if self.role == Role.TRADER else self._replace(principal="")
+
+
+class Frame(NamedTuple):
+    """Bytes, and the first sequence that is not in them nor in those before."""
+
+    data: bytes
+    next: tuple[int, int]
+
+
+Frames = tuple[Frame, ...]
 
 
 class Scene:
@@ -93,38 +104,45 @@ class Audience:
         self.packed = 0  # statistics
         self._is_book = is_book
         self._encode = encode
-        self._kept: dict[int, bytes | None] = {}  # whole frames of the newest entries, for who comes behind
+        self._kept: dict[int, Frames] = {}  # of the newest entries whole, for who comes behind
         self._kept_bytes = 0
 
-    def frame(self, scene: Scene) -> bytes | None:
-        """The entry as this audience sees it; None where it sees nothing of it."""
+    def frames(self, scene: Scene) -> Frames:
+        """The entry as this audience sees it; none where it sees nothing of it."""
         index = scene.entry.log_index
         if index in self._kept:
             return self._kept[index]
-        frame = self._pack(scene, 0)
-        self._kept[index] = frame
-        self._kept_bytes += _size(frame)
+        frames = self._pack(scene, 0)
+        self._kept[index] = frames
+        self._kept_bytes += _size(frames)
         while self._kept_bytes > MAX_KEPT_BYTES:
             self._kept_bytes -= _size(self._kept.pop(next(iter(self._kept))))
-        return frame
+        return frames
 
-    def frame_from(self, scene: Scene, ordinal: int) -> bytes | None:
+    def frames_from(self, scene: Scene, ordinal: int) -> Frames:
         """The same without the events before ``ordinal``: for one reader who has these."""
-        return self._pack(scene, ordinal) if ordinal else self.frame(scene)
+        return self._pack(scene, ordinal) if ordinal else self.frames(scene)
 
-    def _pack(self, scene: Scene, ordinal: int) -> bytes | None:
+    def _pack(self, scene: Scene, ordinal: int) -> Frames:
         rows = self._rows(scene)
         if ordinal:
             rows = [row for row in rows if row[0] >= ordinal]
-        entry, kind = scene.entry, FeedFrameKind.EVENTS
-        packed: Any = rows
+        index, time_ms = scene.entry.log_index, scene.entry.time_ms
         if self.view.kind is FeedKind.BOOK:
-            kind = FeedFrameKind.LEVELS
-            packed = net_changes((row[1] for row in rows), self.view.pair)
-        if not packed:
-            return None
-        self.packed += 1
-        return self._encode(pack_feed_frame(kind, entry.log_index, entry.time_ms, packed))
+            changes = net_changes((row[1] for row in rows), self.view.pair)
+            if not changes:
+                return ()
+            self.packed += 1
+            return (
+                Frame(self._encode(pack_feed_frame(FeedFrameKind.LEVELS, index, time_ms, changes)), (index + 1, 0)),
+            )
+        self.packed += bool(rows)
+        frames = []
+        for start in range(0, len(rows), MAX_ROWS):
+            part, more = rows[start : start + MAX_ROWS], start + MAX_ROWS < len(rows)
+            packed = pack_feed_frame(FeedFrameKind.EVENTS, index, time_ms, part, more)
+            frames.append(Frame(self._encode(packed), (index, part[-1][0] + 1) if more else (index + 1, 0)))
+        return tuple(frames)
 
     def _rows(self, scene: Scene) -> Rows:
         kind, pair, principal, role, _ = self.view
@@ -143,8 +161,8 @@ class Audience:
         return [row for row in rows if concerns(row[1], pair)]
 
 
-def _size(frame: bytes | None) -> int:
-    return _KEPT_BYTES + len(frame or b"")
+def _size(frames: Frames) -> int:
+    return _KEPT_BYTES + sum(len(frame.data) for frame in frames)
 
 
 def _seen(rows: Rows, look: Callable[[Event], Event | None]) -> Rows:

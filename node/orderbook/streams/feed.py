@@ -26,7 +26,7 @@ from orderbook.runtime import Runtime, Timer
 from orderbook.streams.audience import Audience, FeedKind, Scene, View
 from orderbook.streams.connection import Connection
 from orderbook.streams.feed_json import feed_text
-from orderbook.streams.ring import EventRing
+from orderbook.streams.ring import EVENT_BYTES, EventRing
 from orderbook.wire.feed_frames import FeedFrameKind, pack_feed_frame
 from orderbook.wire.roles import Role
 
@@ -42,7 +42,7 @@ class FeedOptions(NamedTuple):
     mark_every: float = 0.5  # how often a reader hears how far it is
     leaderless: float = 5.0  # how long there may be no leader before readers are sent to other nodes
     slice: float = 0.005  # how long readers that are behind are served before the loop turns
-    ahead_bytes: int = 4 << 20  # how much may wait in the connection of a reader that is behind
+    ahead_bytes: int = 4 << 20  # may wait in the connection of a reader that is behind; far below what it can hold
     paced: float = 0.02  # how long to wait for such a reader to read
 
 
@@ -112,6 +112,7 @@ class Feeds:
         self._group = group
         self._state: ReplicatedState | None = None
         self._live_at = 0  # the log index that live readers were sent
+        self._unsent = 0  # events behind it
         self._live: dict[View, dict[Subscription, None]] = {}
         self._behind: dict[Subscription, None] = {}
         self._audiences: dict[View, Audience] = {}
@@ -221,9 +222,18 @@ class Feeds:
             self._end_all("stopped")
             self.ring.restart(applied.log_index)
             self._live_at = self.ring.last
-        self.ring.record(applied.log_index, applied.now_ms, applied.events)
         if self._members:
-            self._wake()
+            self._before_recording(applied)
+        self.ring.record(applied.log_index, applied.now_ms, applied.events)
+
+    def _before_recording(self, applied: Applied) -> None:
+        """Live readers are served in the next turn, but before the ring drops what they were not sent."""
+        self._unsent += len(applied.events)
+        indexes = applied.log_index - self._live_at
+        if self._unsent * EVENT_BYTES * 2 > self.options.ring_bytes or indexes * 2 > self.options.ring_indexes:
+            self._serve_live()
+            self._unsent = len(applied.events)
+        self._wake()
 
     def _changed(self) -> None:
         replica = self._group.replica
@@ -269,11 +279,11 @@ class Feeds:
             for entry in ring.after(self._live_at + 1):
                 scene = Scene(entry)
                 for view in list(self._live):
-                    frame = self._audiences[view].frame(scene)
-                    if frame is not None:
-                        for reader in list(self._live[view]):
-                            self._send(reader, frame)
+                    for frame in self._audiences[view].frames(scene):
+                        for reader in list(self._live.get(view, ())):
+                            self._send(reader, frame.data)
         self._live_at = ring.last
+        self._unsent = 0
 
     def _serve_behind(self) -> None:
         """In turn, each until it is live, full, or all have had their slice."""
@@ -295,12 +305,15 @@ class Feeds:
     def _catch_up(self, reader: Subscription, until: float) -> bool:
         """Send a reader what it lacks; whether it must read first."""
         audience, (index, ordinal) = reader.audience, reader.position
+        if audience is None:
+            return False
         for entry in self.ring.after(index):
-            if audience is None or reader.connection.queued_bytes > self.options.ahead_bytes:
-                return audience is not None
-            frame = audience.frame_from(Scene(entry), ordinal if entry.log_index == index else 0)
-            if frame is not None and not self._send(reader, frame):
-                return False
+            for frame in audience.frames_from(Scene(entry), ordinal if entry.log_index == index else 0):
+                if reader.connection.queued_bytes > self.options.ahead_bytes:
+                    return True
+                if not self._send(reader, frame.data):
+                    return False
+                reader.position = frame.next
             reader.position = (entry.log_index + 1, 0)
             if self._runtime.monotonic() > until:
                 self._behind[reader] = self._behind.pop(reader)  # the others first

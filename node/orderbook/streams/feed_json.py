@@ -28,8 +28,9 @@ def feed_document(frame: bytes, is_book: bool = True) -> dict[str, Any]:
     if kind is FeedFrameKind.SUBSCRIBED:
         document |= {"incarnation": fields[0].hex(), "next": fields[1:3]}
     elif kind is FeedFrameKind.EVENTS:
-        index, time_ms, rows = fields[:3]
-        document |= {"index": index, "time_ms": time_ms, "next": [index + 1, 0]}
+        index, time_ms, rows, more = fields[:4]
+        after = [index, rows[-1][0] + 1] if more else [index + 1, 0]
+        document |= {"index": index, "time_ms": time_ms, "next": after}
         document["events"] = [_event(event, [index, ordinal], is_book) for ordinal, event in rows]
     elif kind is FeedFrameKind.BOOK:
         document |= {"pair": fields[0], "bids": fields[1], "asks": fields[2]}

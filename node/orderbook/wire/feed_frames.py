@@ -4,7 +4,7 @@
 kind        fields
 ==========  ============================================================================================
 SUBSCRIBED  incarnation, next index, next ordinal: everything from this sequence on follows, nothing before
-EVENTS      log index, time (log's, ms), [[ordinal, event], ...]
+EVENTS      log index, time (log's, ms), [[ordinal, event], ...], whether more of this entry follows
 BOOK        pair, bids, asks: [[price, quantity, orders], ...], best first, as they stand where the feed begins
 LEVELS      log index, time, [[pair, side, price, quantity, orders], ...]: what to add to which level
 MARK        next index: everything before (next index, 0) was sent. Also a sign of life, at least each second
@@ -43,7 +43,7 @@ class FeedFrameKind(IntEnum):
 
 FIELDS: dict[int, tuple[type, ...]] = {
     FeedFrameKind.SUBSCRIBED: (bytes, int, int),
-    FeedFrameKind.EVENTS: (int, int, list),
+    FeedFrameKind.EVENTS: (int, int, list, bool),
     FeedFrameKind.BOOK: (str, list, list),
     FeedFrameKind.LEVELS: (int, int, list),
     FeedFrameKind.MARK: (int,),
@@ -106,6 +106,8 @@ def _said(allowed: type) -> str:
 
 
 def _check_events(rows: list[Any]) -> None:
+    if not rows:
+        raise MalformedFeedFrame("EVENTS has at least one row")
     before = -1
     for row in rows:
         if type(row) is not list or len(row) != 2 or type(row[0]) is not int or type(row[1]) is not list:

@@ -69,6 +69,29 @@ def test_readers_that_come_back_together_share_what_was_packed(node):
     assert all(other.rows() == reader.rows() for other in others)
 
 
+def test_an_entry_with_many_events_is_several_frames_between_which_one_can_resume(node):
+    reader = node.listen()
+    node.do(*(ask(number, 300) for number in range(1, 2501)))
+    frames = reader.frames(FeedFrameKind.EVENTS)
+    assert [(len(frame[3]), frame[4]) for frame in frames] == [(1000, True), (1000, True), (500, False)]
+    assert reader.rows() == logged(node, (2, 0))
+    text = [json.loads(data) for data in node.listen(start=(2, 0), text=True).data]
+    assert [frame["next"] for frame in text] == [[2, 0], [2, 1000], [2, 2000], [3, 0]]
+    assert node.listen(start=(2, 1000)).rows() == logged(node, (2, 1000))
+
+
+def test_an_entry_larger_than_a_reader_may_have_waiting_is_sent_as_it_reads(node):
+    node = LogNode(node.log, FeedOptions(ahead_bytes=1_000, mark_every=1000.0, leaderless=10_000.0))
+    node.follow()
+    node.do(*(ask(number, 300) for number in range(1, 3501)))
+    reader = node.listen(start=(2, 0), unread=2_000)
+    while reader.rows() != logged(node, (2, 0)):
+        before = len(reader.frames(FeedFrameKind.EVENTS))
+        reader.queued_bytes = 0
+        node.runtime.advance(1.0)
+        assert len(reader.frames(FeedFrameKind.EVENTS)) == before + 1
+
+
 def test_nobody_listening_nothing_is_packed_and_nothing_is_scheduled(node):
     reader = node.listen()
     reader.leave()
@@ -78,6 +101,18 @@ def test_nobody_listening_nothing_is_packed_and_nothing_is_scheduled(node):
     node.follow()
     assert not node.runtime._heap
     assert node.feeds.consumers() == []
+
+
+@pytest.mark.parametrize("options", [FeedOptions(ring_indexes=5), FeedOptions(ring_bytes=5 * 256)])
+def test_the_ring_drops_nothing_that_a_live_reader_was_not_sent(node, options):
+    node = LogNode(node.log, options)
+    node.follow()
+    reader = node.listen()
+    for number in range(1, 40):
+        node.log.write([ask(number, 300), ask(100 + number, 300)] * (1 + number % 7))
+    node.follow()  # all in one turn
+    node.runtime.advance(0)
+    assert reader.rows() == logged(node, (2, 0))
 
 
 def test_what_is_older_than_the_ring_is_a_gap_that_names_the_first_available(node):
