@@ -30,9 +30,11 @@ class LocalChannel:
         self._name = name
 
     def connect(self) -> None:
-        for other in self._net.values():
-            other.on_connected(self._name)
+        others = dict(self._net)
         self._net[self._name] = self
+        for name, other in others.items():
+            other.on_connected(self._name)
+            self.on_connected(name)
 
     def cut(self) -> None:
         self._net.pop(self._name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orderbook.server.api_routes import ROUTES
 from unit.server.http_client import CheckedClient
-from unit.server.members import PAIR
+from unit.server.members import PAIR, until
 from unit.server.trio import Trio, identities
 
 
@@ -36,5 +36,15 @@ async def test_each_route_gives_each_of_its_good_answers(trio: Trio) -> None:
     await http.call("PUT", "/v1/members", change)
     [heir] = [voter["name"] for voter in rest if voter["name"] != trio.leader()]
     await http.call("POST", "/v1/leadership", {"to": heir})
+    trio.channels[heir].cut()  # of two voters the last one is left
+    survivor = trio.groups[status["name"]]
+    await until(lambda: not survivor.replica.leader, "nobody leads any more")
+    left = (await http.call("GET", "/v1/group")).document
+    named = {key: left[key] for key in ("name", "id", "last_term", "last_index")}
+    await http.call("POST", "/v1/recovery", {**named, "last_index": 0}, 409)
+    recovered = (await http.call("POST", "/v1/recovery", named)).document
+    await until(lambda: survivor.is_online, "the survivor goes on")
+    alone = (await http.call("GET", "/v1/group?consistency=strong")).document
+    assert alone["incarnation"] == recovered["incarnation"] != left["incarnation"]
     good = {(route.method, route.path, answer) for route in ROUTES for answer in route.answers}
     assert good == {answer for answer in http.seen if answer[2] < 300}
