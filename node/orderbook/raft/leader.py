@@ -40,7 +40,6 @@ class Leader:
         self.transferee = 0
         self.reads = LeaderReads(state)
         self._follow_configuration()
-        self._progress[state.id].match = state.durability.stable
         self._first_index = state.log.last_index + 1  # of this term
         state.append([Entry(self._first_index, state.term, EntryKind.NORMAL, b"")])
 

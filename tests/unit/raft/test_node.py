@@ -8,7 +8,7 @@ import pytest
 
 from orderbook.raft.errors import NotLeader, Refused
 from orderbook.raft.membership import encode
-from orderbook.raft.messages import Append, AppendReply, InstallSnapshot, Removed
+from orderbook.raft.messages import Append, AppendReply, InstallSnapshot, Removed, Vote
 from orderbook.raft.node import RaftConfig, RawNode
 from orderbook.raft.types import Entry, EntryKind, HardState, Role, SnapshotMeta
 from unit.raft.cluster import Cluster, configuration
@@ -209,16 +209,15 @@ def test_only_what_is_applied_and_covered_can_be_forgotten() -> None:
 
 
 def test_entries_wait_for_the_snapshot_that_they_stand_on() -> None:
-    raw = restart(log(1, 1), term=1)
+    raw = restart(log(1, 1), term=1, commit=1)
     meta = SnapshotMeta(5, 1, THREE, 0)
     raw.step(2, InstallSnapshot(2, meta))
     raw.step(2, Append(2, 5, 1, 6, (Entry(6, 2, EntryKind.NORMAL, b"a"),)))
     ready = raw.ready()
     assert (ready.snapshot, ready.entries, ready.committed) == (meta, (), ())
-    assert ready.hard_state == HardState(2, 0, 0), "on disk is still the old log"
+    assert ready.hard_state == HardState(2, 0, 1), "on disk is still the old log"
     raw.persisted_hard_state(ready.hard_state)
-    assert not raw.has_ready()
-    assert raw.role is Role.FOLLOWER
+    assert sent(raw) == [(2, AppendReply(2, 1))], "of the old log, the committed part"
     raw.campaign()
     assert raw.role is Role.FOLLOWER, "its log isn't in place"
 
@@ -254,6 +253,26 @@ def test_an_old_snapshot_is_no_news() -> None:
     assert (raw.first_index, raw.last_index) == (4, 5)
     ready = raw.ready()
     assert (ready.snapshot, ready.messages) == (None, ((2, AppendReply(1, 3)),))
+
+
+def test_an_installed_snapshot_leaves_nothing_to_do_without_a_leader() -> None:
+    raw = restart([], term=1)
+    raw.step(2, InstallSnapshot(1, META))
+    raw.step(3, Vote(2, 0, 0, True))
+    sent(raw)
+    raw.snapshot_persisted(META)
+    assert not raw.has_ready()
+
+
+def test_compaction_forgets_configurations_too() -> None:
+    cluster = Cluster([1], [2])
+    cluster.campaign(1)
+    cluster.stabilize()
+    for learners in ([], [2], []):
+        cluster.membership(1, [1], learners)
+        cluster.stabilize()
+    cluster.snapshot(1, cluster[1].applied_index)
+    assert cluster[1]._state.configurations.before == cluster[1]._state.in_force
 
 
 def test_a_newer_snapshot_takes_the_place_of_one_under_way() -> None:

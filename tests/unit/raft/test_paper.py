@@ -241,7 +241,7 @@ def test_5_2_a_vote_that_no_later_term_waits_for_is_never_answered() -> None:
 
 
 def test_5_2_who_gave_its_vote_waits_a_whole_timeout_for_the_outcome() -> None:
-    raw = node()
+    raw = node(term=1)
     for _ in range(9):
         raw.tick()
     raw.step(2, Vote(1, 0, 0, False))
