@@ -19,7 +19,7 @@ _PANELS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "Run a group": (("demo", ("demo",)), ("local", ("local",)), ("node", ("node",))),
     "Orders": (("orders", ("place", "cancel", "amend", "orders")), ("replay", ("replay",))),
     "Market data": (("market", ("book", "fills", "pairs")), ("watch", ("watch",))),
-    "Administration": (("admin", ("status", "members", "halt", "resume", "transfer", "snapshot")),),
+    "Administration": (("admin", ("status", "members", "halt", "resume", "transfer", "snapshot", "recover")),),
     "Without a group": (("match", ("match",)),),
     "Measure": (("bench", ("bench",)),),
 }

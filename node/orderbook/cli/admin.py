@@ -245,6 +245,34 @@ def snapshot(
         typer.echo(json.dumps(document) if as_json else done)
 
 
+def recover(
+    survivor: Annotated[str, typer.Argument(help="The member, as NAME/ID; see status.")],
+    last_term: Annotated[int, typer.Option(help="Of the last entry of its log; see status.", min=0)],
+    last_index: Annotated[int, typer.Option(help="Of the last entry of its log; see status.", min=0)],
+    node: Annotated[str, typer.Option("--node", help="URL of the survivor, and of nobody else.")],
+    patience: Patience = 15.0,
+    as_json: AsJson = False,
+) -> None:
+    """After the loss of a majority for good: go on with one member's data alone. What only others had is lost.
+
+    It begins a new life of the group: members of the old one are refused, sessions end, streams are told.
+
+    Exit codes: 0 done, 1 refused, 2 wrong options, 3 unavailable, 4 uncertain (look at status).
+
+    Example: orderbook recover node-2/8123 --last-term 7 --last-index 5012 --node http://127.0.0.1:8444
+    """
+    name, _, id = survivor.rpartition("/")
+    if not name or not id.isdecimal():
+        raise typer.BadParameter(f"a member is NAME/ID, not {survivor!r}")
+    document = run(
+        node,
+        lambda call: call.api.recover(call.api.addresses[0], name, id, last_term, last_index),
+        patience=patience,
+        as_json=as_json,
+    )
+    typer.echo(json.dumps(document) if as_json else f"incarnation: {document['incarnation']}")
+
+
 def _one_or_all(pair: str | None, every: bool) -> None:
     if every == (pair is not None):
         raise typer.BadParameter("say either a pair or --all")

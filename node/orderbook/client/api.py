@@ -168,6 +168,11 @@ class ApiClient:
     async def transfer(self, to: str) -> Document:
         return await self.call("POST", "/v1/leadership", body={"to": to})
 
+    async def recover(self, address: str, name: str, id: str, last_term: int, last_index: int) -> Document:
+        """After the loss of a majority: have the node at ``address`` go on alone."""
+        body = {"name": name, "id": id, "last_term": last_term, "last_index": last_index}
+        return await self.call("POST", "/v1/recovery", body=body, address=address)
+
     async def snapshot(self, address: str | None = None) -> Document:
         """Have a node write a snapshot: the one at ``address``, or any."""
         return await self.call("POST", "/v1/snapshot", address=address, attempt_timeout=60.0)

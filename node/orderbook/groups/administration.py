@@ -83,6 +83,7 @@ class GroupStatus(NamedTuple):
     transferee: str | None = None  # whom this leader is giving its leadership to
     first_index: int = 0
     last_index: int = 0
+    last_term: int = 0
     commit: int = 0
     applied: int = 0
     state_hash: int = 0
@@ -130,6 +131,7 @@ def status(group: Group) -> GroupStatus:
         transferee=_name_of(replica, node.transferee),
         first_index=node.first_index,
         last_index=node.last_index,
+        last_term=node.last_term,
         commit=node.commit,
         applied=state.index,
         state_hash=state.state_hash,

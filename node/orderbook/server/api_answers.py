@@ -16,7 +16,8 @@ from orderbook.server import api_fields as f
 ERROR_CODES = (
     "invalid_request", "unauthorized", "forbidden", "not_found", "method_not_allowed", "body_too_large",
     "unsupported_media_type", "unknown_pair", "unknown_order", "unknown_member", "rejected", "refused", "key_reused",
-    "not_leader", "membership_refused", "transfer_refused", "not_transferred", "snapshot_failed", "unavailable",
+    "not_leader", "membership_refused", "transfer_refused", "not_transferred",
+        "recovery_refused", "snapshot_failed", "unavailable",
     "uncertain", "upgrade_required", "internal",
 )  # fmt: skip
 
@@ -259,6 +260,7 @@ class GroupAnswer(f.Document):
     transferring_to: str | None
     first_index: int
     last_index: f.Index
+    last_term: int
     commit: f.Index
     applied: f.Index
     state_hash: str
@@ -277,6 +279,10 @@ class MembershipAnswer(f.Document):
 
 class LeadershipAnswer(f.Document):
     leader: str
+
+
+class RecoveryAnswer(f.Document):
+    incarnation: Annotated[str, Field(description="hexadecimal; of the life that begins")]
 
 
 class SnapshotAnswer(f.Document):

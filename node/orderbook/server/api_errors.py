@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from orderbook.groups.administration import NotLeading, NotTransferred, SnapshotFailed, UnknownMember
 from orderbook.groups.errors import NotBootstrapped, Refused, Unavailable, Uncertain
+from orderbook.groups.recovery import RecoveryRefused
 from orderbook.groups.sessions import Outcome
 from orderbook.raft.errors import MembershipReason, MembershipRefused, TransferRefused
 
@@ -119,6 +120,8 @@ def error_of(error: Exception) -> ApiError | None:
         return ApiError(409, "transfer_refused", error.sentence, reason=error.reason.value)
     if isinstance(error, NotTransferred):
         return ApiError(409, "not_transferred", str(error), leader=error.leader)
+    if isinstance(error, RecoveryRefused):
+        return ApiError(409, "recovery_refused", str(error))
     if isinstance(error, SnapshotFailed):
         return ApiError(500, "snapshot_failed", str(error))
     return None

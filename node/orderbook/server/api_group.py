@@ -11,7 +11,7 @@ from orderbook.groups.group import Consistency
 from orderbook.raft.types import Member
 from orderbook.server.api_calls import INDEX_HEADER, Answer, Call
 from orderbook.server.api_fields import NoParameters
-from orderbook.server.api_requests import GroupReading, LeadershipTransfer, MemberIdentity, Membership
+from orderbook.server.api_requests import GroupReading, LeadershipTransfer, MemberIdentity, Membership, Recovery
 
 
 async def get_group(call: Call[NoParameters, GroupReading, None]) -> Answer:
@@ -39,6 +39,13 @@ async def take_snapshot(call: Call[NoParameters, NoParameters, None]) -> Answer:
     return Answer({"index": index}, headers={INDEX_HEADER: str(index)})
 
 
+async def recover(call: Call[NoParameters, NoParameters, Recovery]) -> Answer:
+    wanted = call.body
+    survivor = Member(wanted.name, int(wanted.id))
+    incarnation = await call.group.recover(survivor, wanted.last_term, wanted.last_index)
+    return Answer({"incarnation": incarnation.hex()})
+
+
 def group_document(status: GroupStatus) -> dict[str, Any]:
     return {
         "index": status.applied,
@@ -54,6 +61,7 @@ def group_document(status: GroupStatus) -> dict[str, Any]:
         "transferring_to": status.transferee,
         "first_index": status.first_index,
         "last_index": status.last_index,
+        "last_term": status.last_term,
         "commit": status.commit,
         "applied": status.applied,
         "state_hash": f"{status.state_hash:016x}",

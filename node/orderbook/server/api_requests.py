@@ -131,6 +131,15 @@ class Membership(f.Document):
     expected_configuration_index: f.Index
 
 
+class Recovery(f.Document):
+    """The survivor of a lost majority and the end of its log, as /v1/group said of it."""
+
+    name: f.MemberName
+    id: f.MemberId
+    last_term: Annotated[int, Field(ge=0)]
+    last_index: f.Index
+
+
 class TraderLimits(f.Document):
     """Limits of every trader without its own, or of one ``trader``; what is left out stays. All three left out of a
     trader's: it gives its own limits up."""

@@ -222,6 +222,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST",
+        "/v1/recovery",
+        "After the loss of a majority: go on with this member alone; answered without a leader",
+        api_group.recover,
+        {200: a.RecoveryAnswer},
+        role=Role.ADMIN,
+        body=r.Recovery,
+        errors=(409,),
+    ),
+    Route(
+        "POST",
         "/v1/snapshot",
         "Have this node write a snapshot of its state",
         api_group.take_snapshot,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 ENVIRONMENT_PREFIX = "ORDERBOOK_"
+CLIENT_VARIABLES = ("ORDERBOOK_NODES",)  # for commands that talk to nodes: none of a node's own
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -102,7 +103,7 @@ def load(
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{file}: not TOML: {error}") from error
     for variable, text in sorted((os.environ if environment is None else environment).items()):
-        if variable.startswith(ENVIRONMENT_PREFIX):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in CLIENT_VARIABLES:
             path = variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _merge(values, _nested(path, _from_text(path, text)), sources, variable)
     for key, value in (flags or {}).items():

@@ -11,7 +11,8 @@ import gc
 import json
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import uvloop
@@ -46,8 +47,14 @@ EXIT_DISK = 6
 HAND_OVER_SECONDS = 2.0
 
 
+class CannotListen(Exception):
+    """A port is taken, or an address is none of this machine's. The message names key and value."""
+
+
 def exit_code_of(error: BaseException) -> int:
     """What the process ends with after ``error``."""
+    if isinstance(error, CannotListen):
+        return EXIT_CONFIGURATION
     if isinstance(error, DirectoryLocked):
         return EXIT_IN_USE
     if isinstance(error, UnknownFormat | UnknownStorageFormat):
@@ -80,8 +87,9 @@ class Node:
     async def start(self, on_failure: Any) -> None:
         """Listen, find peers, recover or begin the group. Returns before the group is online."""
         configuration = self.configuration
-        probes = await self._listen(probe_application(self._runtime, self._vitals), configuration.probe_port)
-        await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
+        probes = await self._listen(probe_application(self._runtime, self._vitals), "probe_port")
+        with self._may_be_taken("peer_port"):
+            await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
         for address in configuration.discovery.addresses:
             self._peers.discovery.add(address)
         if configuration.discovery.service is not None:
@@ -106,7 +114,7 @@ class Node:
         )
         feeds = Feeds(self._runtime, group)
         self._vitals.group, self._vitals.feeds = group, feeds
-        clients = await self._listen(client_application(self._runtime, group, feeds), configuration.client_port)
+        clients = await self._listen(client_application(self._runtime, group, feeds), "client_port")
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
 
@@ -124,13 +132,23 @@ class Node:
             await group.close()
         await self._peers.close()
 
-    async def _listen(self, application: web.Application, port: int) -> str:
+    async def _listen(self, application: web.Application, key: str) -> str:
+        """Serve at the port under this key of the configuration; the URL. Raises CannotListen."""
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         self._runners.append(runner)
-        await web.TCPSite(runner, self.configuration.host, port).start()
+        with self._may_be_taken(key):
+            await web.TCPSite(runner, self.configuration.host, getattr(self.configuration, key)).start()
         host, bound = runner.addresses[0][:2]
         return f"http://{host}:{bound}"
+
+    @contextmanager
+    def _may_be_taken(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            host, port = self.configuration.host, getattr(self.configuration, key)
+            raise CannotListen(f"{key} = {port}: can't listen at {host}:{port}: {error.strerror}") from error
 
     def _write_endpoints(self, clients: str, probes: str) -> None:
         """Where this node listens, for whoever started it with drawn ports; complete or not there at all."""
@@ -178,7 +196,7 @@ async def _serve(configuration: NodeConfiguration) -> int:
         loop.add_signal_handler(number, asked_to_stop)
     try:
         await node.start(failed)
-    except (StorageError, UnknownFormat, OSError) as error:
+    except (CannotListen, StorageError, UnknownFormat, OSError) as error:
         logger.critical("this node can't start: %s", error)
         return exit_code_of(error)
     gc.collect()
