@@ -13,7 +13,7 @@ from orderbook.network.peers import Peers
 from orderbook.server.runtime import AsyncioRuntime
 
 QUICK = NetworkOptions(
-    ping_every=0.05, silent_pings=3, stalled_pings=4, dial_timeout=2.0, linger=0.2, first_backoff=0.01, most_backoff=0.1
+    ping_every=0.5, silent_pings=3, stalled_pings=4, dial_timeout=2.0, linger=0.2, first_backoff=0.01, most_backoff=0.1
 )
 NETWORK = "a network"
 GROUP = b"the group"

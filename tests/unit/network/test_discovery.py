@@ -148,7 +148,8 @@ async def test_a_peer_is_sought_at_its_new_address_at_once_while_an_old_one_keep
     async def say_nothing(request):
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.receive()
+        async for _ in socket:
+            pass
         return socket
 
     application = web.Application()

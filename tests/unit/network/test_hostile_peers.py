@@ -353,7 +353,7 @@ async def test_connections_are_bounded(members):
 
 async def test_a_peer_that_sends_and_never_reads_has_a_bounded_queue_and_is_ended(pair, members):
     one, _ = pair
-    attacked = await members.start("attacked", max_queue_bytes=4 << 20)
+    attacked = await members.start("attacked", max_queue_bytes=4 << 20, ping_every=0.05)
     await members.connect(one, attacked)
     async with Stranger(attacked.address) as stranger:
         await stranger.join()
@@ -405,7 +405,8 @@ async def test_a_peer_that_is_told_its_fault_and_reads_nothing_does_not_linger(m
 
 
 async def test_a_connection_that_is_half_open_is_ended_by_both_sides_and_made_anew(members):
-    one, other = await members.start("one"), await members.start("other", advertise="127.0.0.1:1")
+    one = await members.start("one", ping_every=0.05)
+    other = await members.start("other", ping_every=0.05, advertise="127.0.0.1:1")
     relay = await Relay(one.peers.port).start()
     one.peers._advertised = f":{relay.port}"
     await other.peers.discovery.sync_with(f"127.0.0.1:{relay.port}")
@@ -418,8 +419,9 @@ async def test_a_connection_that_is_half_open_is_ended_by_both_sides_and_made_an
     await relay.cut()
 
 
-async def test_a_peer_that_stops_answering_while_others_talk_is_noticed(pair):
-    one, other = pair
+async def test_a_peer_that_stops_answering_while_others_talk_is_noticed(members):
+    one, other = await members.start("one", ping_every=0.05), await members.start("other", ping_every=0.05)
+    await members.connect(one, other)
     async with Stranger(one.address) as stranger:
         await stranger.join()
         await until(lambda: "stranger" in one.channel.peers())
@@ -429,7 +431,7 @@ async def test_a_peer_that_stops_answering_while_others_talk_is_noticed(pair):
 
 
 async def test_a_peer_that_answers_pings_stays(members):
-    one = await members.start("one")
+    one = await members.start("one", ping_every=0.05)
     async with Stranger(one.address) as stranger:
         await stranger.join()
         for _ in range(6):

@@ -1,6 +1,7 @@
 """Members over real sockets: connections that come, go, race and are replaced, and channels over them."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,15 @@ async def test_a_peer_that_is_reached_at_two_addresses_at_once_gets_one_connecti
         await members.close()
 
 
+async def test_a_second_dial_to_a_process_does_not_prove_while_the_first_one_waits(members):
+    one = await members.start("one")
+    hello = one.peers.own_hello(1)._replace(name="other", process=b"process.")
+    first, second = SimpleNamespace(peer=hello), SimpleNamespace(peer=hello)
+    assert one.peers.before_proving(first) is None
+    assert one.peers.before_proving(second)[0] == "duplicate"
+    one.peers._proving.clear()
+
+
 async def test_a_peer_that_lost_our_connection_may_come_anew_at_once(members):
     one = await members.start("one", ping_every=30.0)
     other = await members.start("other", ping_every=30.0, advertise="127.0.0.1:1")
@@ -88,7 +98,7 @@ async def test_a_slow_path_with_a_long_queue_is_not_taken_for_a_silent_one(membe
 
 
 async def test_a_connection_stays_while_both_live(members):
-    one, other = await members.start("one"), await members.start("other")
+    one, other = await members.start("one", ping_every=0.05), await members.start("other", ping_every=0.05)
     await members.connect(one, other)
     before = live(one, "other").id
     seen = one.peers.counts.ended.copy()
