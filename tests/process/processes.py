@@ -177,11 +177,19 @@ def free_ports(count: int) -> int:
     """The first of ``count`` ports in a row that nobody listens at, below those that the system draws."""
     while True:
         first = random.SystemRandom().randrange(20_000, 32_000)
-        with suppress(OSError):
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
+        if all(is_free(port) for port in range(first, first + count)):
             return first
+
+
+def is_free(port: int) -> bool:
+    """Nobody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

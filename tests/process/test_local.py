@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from process.processes import SECONDS, Finished, command, finish, start_command
+from process.processes import SECONDS, Finished, command, finish, is_free, start_command, until
 
 
 @asynccontextmanager
@@ -52,3 +52,17 @@ async def test_without_auth_it_does_not_start(tmp_path: Path) -> None:
     refused = await command("local", "--dir", tmp_path / "group")
     assert refused.code == 2 and "--auth none" in refused.err
     assert not (tmp_path / "group").exists()
+
+
+async def test_nodes_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    process = await start_command("local", "--dir", tmp_path / "group", "--auth", "none", "--port", 0, "--nodes", 1)
+    assert process.stdout is not None
+    async with asyncio.timeout(SECONDS):
+        async for line in process.stdout:
+            if line.startswith(b"export ORDERBOOK_NODES="):
+                break
+    address = line.decode().strip().split("=", 1)[1]
+    process.kill()
+    await finish(process)
+    port = int(address.rsplit(":", 1)[1])
+    await until(lambda: is_free(port), "the node is gone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,18 @@ async def test_a_directory_in_use_a_clean_stop_and_a_damaged_log(tmp_path: Path)
         damaged = await command("node", *OPTIONS, "--name", node.name, "--data", node.directory, "--initial-size", 1)
         assert damaged.code == 4, damaged.err
         assert log.name in damaged.err
+
+
+@pytest.mark.parametrize("key", ["peer_port", "client_port", "probe_port"])
+async def test_a_port_that_is_taken_is_exit_code_2(tmp_path: Path, key: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        option = "--" + key.replace("_", "-")
+        done = await command("node", *OPTIONS, "--name", "a", "--data", tmp_path / "d", option, port)
+    assert done.code == 2, done.err
+    assert f"{key} = {port}" in done.err
 
 
 async def test_failover_bench_finds_nothing_lost_and_nothing_doubled(tmp_path: Path) -> None:

@@ -69,9 +69,21 @@ async def test_an_interrupted_replay_goes_on_where_it_stopped(tmp_path: Path) ->
         done = await command("replay", flow, *options, "--json")
         assert done.code == 0, done.err
         assert f"going on behind line {recorded}" in done.err
+        await lobster_goes_the_same_way(tmp_path, running)
     assert without_sequence(events) == without_sequence(plain)
     assert (tmp_path / "book.json").read_text() == (tmp_path / "match.json").read_text()
     assert json.loads(done.out)["lines"] == len(flow.read_text().splitlines())
+
+
+async def lobster_goes_the_same_way(tmp_path: Path, running: Running) -> None:
+    flow, plain, events = tmp_path / "AAPL_messages.csv", tmp_path / "lobster.match", tmp_path / "lobster.events"
+    messages = ((1, 11, 100, 5853300, -1), (1, 12, 18, 5853200, 1), (4, 11, 40, 5853300, -1), (2, 11, 10, 5853300, -1))
+    flow.write_text("".join(f"34200.0{n},{','.join(map(str, row))}\n" for n, row in enumerate(messages)))
+    matched = await command("match", flow, "--format", "lobster", "--events", plain)
+    assert matched.code == 0
+    done = await command("replay", flow, "--format", "lobster", "--events", events, "--group", running.nodes)
+    assert done.code == 0, done.err
+    assert without_sequence(events) == without_sequence(plain) != []
 
 
 async def test_a_replay_whose_session_ended_meanwhile_is_refused(tmp_path: Path) -> None:

@@ -1,23 +1,28 @@
 """A group of node processes on this machine: started, watched, killed and started again.
 
 Each node has a directory of its own below one root: its data, its log file, and ``endpoints.json``, written once
-it listens (ports are drawn by the operating system, so that groups never collide).
+it listens (ports are drawn by the operating system, so that groups never collide). Nodes end with the process that
+started them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from orderbook.runtime import Runtime
 
 ENDPOINTS = "endpoints.json"
+_PR_SET_PDEATHSIG = 1
+_prctl = getattr(ctypes.CDLL(None), "prctl", None)  # found here: a forked child should load nothing
 START_SECONDS = 60.0
 
 
@@ -105,6 +110,7 @@ class LocalGroup:
                 stderr=log,
                 env={**os.environ, **self._environment},
                 start_new_session=True,
+                preexec_fn=partial(_end_with_parent, os.getpid()),
             )
         await self._listening(node)
 
@@ -142,6 +148,14 @@ class LocalGroup:
     def addresses(self) -> list[str]:
         """The client URLs of the nodes that have listened."""
         return [endpoints.clients for node in self.nodes if (endpoints := node.endpoints()) is not None]
+
+
+def _end_with_parent(parent: int) -> None:
+    """In the new process: SIGTERM when the one that started it is gone, even by SIGKILL (on Linux)."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def last_lines(file: Path, count: int = 10) -> str:

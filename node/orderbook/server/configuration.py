@@ -147,4 +147,5 @@ def _sentence(problem: Any, sources: dict[str, str]) -> str:
         return f"{key} is missing"
     if problem["type"] == "extra_forbidden":
         return f"{key}{source} is no key of the configuration"
-    return f"{key} = {problem['input']!r}{source}: {problem['msg']}"
+    value = "(secret)" if key == "key" else repr(problem["input"])
+    return f"{key} = {value}{source}: {problem['msg']}"
