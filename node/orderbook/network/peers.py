@@ -67,6 +67,7 @@ class Peers:
             raise ValueError(f"a peer's name has 1 to 253 printable characters and no space, not {name!r}")
         self.name = name
         self.network = network
+        self.port = 0  # on which this listens, once started
         self.counts = NetworkStatistics()
         self._runtime = runtime
         self._options = options if options is not None else NetworkOptions()
@@ -100,7 +101,7 @@ class Peers:
         await self._runner.setup()
         self._site = web.TCPSite(self._runner, host, port, ssl_context=self._options.server_tls)
         await self._site.start()
-        self.port: int = self._runner.addresses[0][1]
+        self.port = self._runner.addresses[0][1]
         self._advertised = advertise if advertise is not None else f":{self.port}"
         # Names are resolved anew at each dial: a cache would keep a member that moved at its old address.
         tls = self._options.client_tls
@@ -149,7 +150,7 @@ class Peers:
         for link in list(self._live.values()):
             link.connection.send_control(ControlKind.OPEN, *channel.opening(link))
             for opening in link.openings.values():
-                if opening.group == group and self.proves(link, opening):
+                if opening.group == group and link.admitted and self.proves(link, opening):
                     link.proven[group] = opening.number
                     channel.connect(link)
         return channel
@@ -168,7 +169,7 @@ class Peers:
         return tuple(sorted(self._live))
 
     def statistics(self) -> dict[str, PeerStatistics]:
-        """By peer, for at most some hundred of them."""
+        """By name, for at most 1,024 of the peers that were ever connected."""
         for link in self._live.values():
             link.statistics.queue_bytes = link.connection.queued_bytes
         return self._statistics
@@ -380,6 +381,7 @@ class Peers:
             del self._proving[name]
         for channel in list(self._channels.values()):
             channel.disconnect(link)
+        link.statistics.queue_bytes = 0
         if self._live.get(name) is link:
             del self._live[name]
             self.discovery.lost(name)

@@ -28,6 +28,16 @@ async def pair(members):
     await until(lambda: len(one.frames("other")) > before, "undisturbed")
 
 
+async def fill_queue(member, peer):
+    """Send until nothing more is taken, by the queue or by the kernel, which for a while makes room again and again."""
+    full = 0
+    while full < 3:
+        full = 0 if member.channel.send(peer, b"") else full + 1
+        while member.channel.send(peer, bytes(100_000)) or member.channel.send(peer, b""):
+            pass
+        await asyncio.sleep(0.01)
+
+
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
@@ -381,15 +391,21 @@ async def test_a_peer_whose_queue_has_no_room_for_what_it_must_be_told_is_ended(
     async with Stranger(one.address) as stranger:
         await stranger.join()
         await until(one.channel.peers)
-        full = 0
-        while full < 3:
-            # Again and again: what the kernel still takes makes room.
-            full = 0 if one.channel.send("stranger", b"") else full + 1
-            while one.channel.send("stranger", bytes(100_000)) or one.channel.send("stranger", b""):
-                pass
-            await asyncio.sleep(0.01)
+        await fill_queue(one, "stranger")
         await stranger.control(ControlKind.PING)
         await until(lambda: one.ended("not_reading") == 1)
+
+
+async def test_a_channel_has_no_peer_whose_queue_has_no_room_for_its_opening(members):
+    one = await members.start("one", max_queue_bytes=1 << 20, ping_every=30.0)
+    async with Stranger(one.address) as stranger:
+        await stranger.join()
+        await stranger.control(ControlKind.OPEN, 2, b"late", stranger.proof(b"late", b"its key"))
+        await until(one.channel.peers)
+        await fill_queue(one, "stranger")
+        late = one.peers.channel(b"late", b"its key")
+        assert late.peers() == ()
+        assert one.ended("not_reading") == 1
 
 
 async def test_a_peer_that_is_told_its_fault_and_reads_nothing_does_not_linger(members):
