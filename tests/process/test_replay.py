@@ -100,6 +100,10 @@ async def test_a_replay_whose_session_ended_meanwhile_is_refused(tmp_path: Path)
         assert again.code == 4, again.err
         assert "session" in again.err and str(state) in again.err
         assert (await running.api.orders("alice"))["orders"] == before["orders"]  # nothing was sent anew
+        progress = json.loads(state.read_text())
+        state.write_text(json.dumps({**progress, "incarnation": "00" * 16}))
+        elsewhere = await command("replay", flow, "--group", running.nodes)
+        assert elsewhere.code == 4 and "another, or began anew" in elsewhere.err
         flow.write_text(flow.read_text().replace('"quantity": 5', '"quantity": 6'))
         changed = await command("replay", flow, "--group", running.nodes)
         assert changed.code == 2 and "another file" in changed.err

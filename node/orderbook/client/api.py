@@ -218,9 +218,10 @@ class ApiClient:
             if address is None:
                 named = await self._address_of(leader) if leader is not None else None
                 asked = named or self._after(asked)
-            if self._runtime.monotonic() >= until:
+            everyone = 1 if address is not None else len(self.addresses)
+            if turn >= everyone and self._runtime.monotonic() >= until:
                 raise _end(problems, reason, doubt if request.method != "GET" else "")
-            if turn % len(self.addresses) == 0 or address is not None:
+            if turn % everyone == 0:
                 await asyncio.sleep(backoff * (0.5 + self._runtime.random.random()))
                 backoff = min(backoff * 2, RETRY_MOST_SECONDS)
 

@@ -92,6 +92,12 @@ async def test_a_node_that_is_down_is_passed_over(nodes) -> None:
     assert client.address == node.url  # and asked first the next time
 
 
+async def test_without_patience_every_node_is_asked_once(nodes) -> None:
+    node = FakeNode("a", OK)
+    client = await nodes(node, down=3, patience=0.0)
+    assert await client.pairs() == {"index": 7}
+
+
 async def test_a_node_that_is_not_ready_is_passed_over(nodes) -> None:
     first, second = FakeNode("a", NOT_READY), FakeNode("b", OK)
     client = await nodes(first, second)
