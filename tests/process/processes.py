@@ -130,9 +130,9 @@ async def under_load(running: Running, job: Callable[[], Awaitable[None]], rate:
             await sending
         await trader.close()
         await reader.close()
-    assert trader.errors == []
-    assert (ledger.lost, ledger.doubled) == (0, 0)
-    assert ledger.acknowledged == trader.commands > 0
+    assert not trader.errors, f"{len(trader.errors)} batches failed, the first with {trader.errors[0]!r}"
+    assert not ledger.lost and not ledger.doubled, f"{ledger.lost} commands lost, {ledger.doubled} orders doubled"
+    assert ledger.acknowledged == trader.commands > 0, f"{ledger.acknowledged} of {trader.commands} answered"
     return ledger.acknowledged
 
 
