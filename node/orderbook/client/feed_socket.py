@@ -11,7 +11,7 @@ import aiohttp
 
 from orderbook.streams.feed import FeedRequest
 from orderbook.streams.market import FeedRefused
-from orderbook.wire.feed_frames import MSGPACK_SUBPROTOCOL
+from orderbook.wire.feed_frames import MSGPACK_SUBPROTOCOL, OLDEST
 
 FINAL_STATUSES = (400, 401, 403, 404)
 
@@ -92,7 +92,9 @@ class FeedSocket:
 
 def query_of(request: FeedRequest) -> dict[str, str]:
     query = {}
-    if request.start is not None:
+    if request.oldest:
+        query["from"] = OLDEST
+    elif request.start is not None:
         query["from"] = f"{request.start[0]},{request.start[1]}"
     if request.incarnation is not None:
         query["incarnation"] = request.incarnation.hex()

@@ -103,6 +103,7 @@ class Feed(Generic[T]):
         self._items: deque[tuple[Any, Place]] = deque()  # (item or error, what comes after it)
         self._missing: dict[str, Place] = {}  # who said GAP, and from where on it has something
         self._missing_since = 0.0
+        self._oldest_of = ""  # the node that has most of what is left, once nobody has what comes next
         self._refusals: dict[str, None] = {}  # who refused the feed itself
         self._refused_since = 0.0
         self._refusal: FeedRefused | None = None  # every node's last word
@@ -159,7 +160,7 @@ class Feed(Generic[T]):
         backoff = RETRY_FIRST_SECONDS
         turn = 0
         while not self._closed:
-            address = self._source.addresses[turn % len(self._source.addresses)]
+            address = self._oldest_of or self._source.addresses[turn % len(self._source.addresses)]
             turn += 1
             before = self._next
             try:
@@ -170,15 +171,16 @@ class Feed(Generic[T]):
                 self._refused(address, refusal)
             else:
                 await self._read(address, link)
+            self._give_up_waiting()
             if self._next != before:
                 backoff = RETRY_FIRST_SECONDS
-            elif turn % len(self._source.addresses) == 0:
+            elif turn % len(self._source.addresses) == 0 and not self._oldest_of:
                 await self._pause(backoff * (0.5 + self._runtime.random.random()))
                 backoff = min(backoff * 2, RETRY_MOST_SECONDS)
-            self._give_up_waiting()
 
     def _request(self) -> FeedRequest:
-        return FeedRequest(self._kind, self._pair, self._next, self._incarnation)
+        oldest = bool(self._oldest_of)
+        return FeedRequest(self._kind, self._pair, self._next, self._incarnation, oldest=oldest)
 
     async def _read(self, address: str, link: FeedLink) -> None:
         try:
@@ -213,6 +215,10 @@ class Feed(Generic[T]):
         if self._next is None:
             self._next = (index, ordinal)
             self._had = self._had or self._next
+        elif self._oldest_of and (index, ordinal) > self._next:
+            self.statistics.gaps += 1
+            self._go_on_at((index, ordinal), Gap(self._next, (index, ordinal)))
+        self._oldest_of = ""
         self._missing.clear()
         self._refusals.clear()
         self._live = True
@@ -245,12 +251,15 @@ class Feed(Generic[T]):
         if not self._missing:
             self._missing_since = self._runtime.monotonic()
         self._missing[address] = (first, 0)
-        self._give_up_waiting()
 
     def _on_reset(self, _address: str, incarnation: bytes, first: int, *_later: Any) -> None:
         self.statistics.resets += 1
         self._incarnation = incarnation
-        self._go_on_at((first, 0), Reset(incarnation, (first, 0)))
+        self._missing.clear()
+        if self._kind is FeedKind.BOOK:
+            self._next = None
+        else:
+            self._go_on_at((first, 0), Reset(incarnation, (first, 0)))
 
     def _is_new(self, sequence: Place) -> bool:
         if self._next is not None and sequence < self._next:
@@ -269,22 +278,23 @@ class Feed(Generic[T]):
     # --- holes --------------------------------------------------------------------------------------------------------
 
     def _give_up_waiting(self) -> None:
-        """Nobody has what comes next, as far as can be known: say so, and go on with what there is."""
+        """Nobody has what comes next, as far as can be known: ask for all that there is."""
+        if self._oldest_of:  # it did not answer
+            self._missing.pop(self._oldest_of, None)
+            self._oldest_of = ""
         if not self._missing or self._next is None:
             return
         everyone = all(address in self._missing for address in self._source.addresses)
         if everyone or self._runtime.monotonic() - self._missing_since >= self._patience:
-            first = min(self._missing.values())
-            self.statistics.gaps += 1
-            self._go_on_at(first, Gap(self._next, first))
+            if self._kind is FeedKind.BOOK:
+                self._next = None  # new snapshots say all that the hole hid
+                self._missing.clear()
+            else:
+                self._oldest_of = min(self._missing, key=self._missing.__getitem__)
 
     def _go_on_at(self, first: Place, error: Exception) -> None:
-        self._missing.clear()
-        if self._kind is FeedKind.BOOK:
-            self._next = None  # new snapshots say all that the hole hid
-        else:
-            self._next = first
-            self._hand_out(error, first)
+        self._next = first
+        self._hand_out(error, first)
 
     def _refused(self, address: str, refusal: FeedRefused) -> None:
         """It is true when all say the same; of a pair, which may just be about to be defined, for ``patience``."""

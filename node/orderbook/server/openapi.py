@@ -47,7 +47,10 @@ STREAMS: Mapping[str, str] = {
     "/v1/streams/members": "What members stream to each other, for admins (WebSocket, msgpack)",
 }
 _FEED_QUERY = {
-    "from": ("^[0-9]{1,18},[0-9]{1,18}$", "the first sequence that is wanted; left out: what comes next"),
+    "from": (
+        "^([0-9]{1,18},[0-9]{1,18}|oldest)$",
+        "the first sequence that is wanted; oldest: all that this node has; left out: what comes next",
+    ),
     "incarnation": ("^[0-9a-f]{32}$", "of the group that the sequence is from"),
     "pair": ("^[^/]+/[^/]+$", "left out: all"),
 }

@@ -1,10 +1,11 @@
 """The WebSocket routes of the feeds: /v1/streams/{fills,events,book}. Frames of ``wire.feed_frames``, or these as JSON.
 
-Query: ``from=index,ordinal`` the first sequence that is wanted (left out: what comes next), ``incarnation=`` of the
-token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all). Subprotocol ``orderbook.v1.msgpack`` gives binary
-frames, ``orderbook.v1.json`` or none gives text; of several the client's first counts. What is wrong with a request is
-answered before the socket is opened: 400, 404 (no such pair, no such feed), 503 (this node serves nobody now: try
-another).
+Query: ``from=index,ordinal`` the first sequence that is wanted (``oldest``: everything that this node has; left out:
+what comes next), ``incarnation=`` of the token that it is from (hex), ``pair=BASE/QUOTE`` (left out: all).
+
+Subprotocol ``orderbook.v1.msgpack`` gives binary frames, ``orderbook.v1.json`` or none gives text; of several the
+client's first counts. What is wrong with a request is answered before the socket is opened: 400, 404 (no such pair, no
+such feed), 503 (this node serves nobody now: try another).
 
 /v1/streams/members?type=NAME gives admins what members stream to each other; see ``streams.relay``.
 """
@@ -24,7 +25,7 @@ from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedRequest, Feeds, NotOffered
 from orderbook.streams.members import MemberStreams
 from orderbook.wire.datum_frames import MAX_NAME_BYTES
-from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
+from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL, OLDEST
 from orderbook.wire.frames import INCARNATION_BYTES
 from orderbook.wire.roles import Role
 
@@ -145,10 +146,13 @@ def feed_request(kind: FeedKind, request: web.Request) -> FeedRequest:
         if key not in ("from", "incarnation", "pair"):
             raise ValueError(f"{key!r} is no parameter; there are from, incarnation, pair")
     start = None
-    if (text := request.query.get("from")) is not None:
+    oldest = request.query.get("from") == OLDEST
+    if (text := request.query.get("from")) is not None and not oldest:
         match = _SEQUENCE.fullmatch(text)
         if match is None:
-            raise ValueError(f"from is a sequence, index,ordinal (two integers from 0 to 10^18-1), not {text!r:.80}")
+            raise ValueError(
+                f"from is a sequence, index,ordinal (integers from 0 to 10^18-1), or oldest, not {text!r:.80}"
+            )
         start = (int(match[1]), int(match[2]))
     incarnation = None
     if (text := request.query.get("incarnation")) is not None:
@@ -158,7 +162,7 @@ def feed_request(kind: FeedKind, request: web.Request) -> FeedRequest:
     pair = request.query.get("pair")
     if pair is not None and _PAIR.fullmatch(pair) is None:
         raise ValueError(f"pair is BASE/QUOTE, not {pair!r:.80}")
-    return FeedRequest(kind, pair, start, incarnation)
+    return FeedRequest(kind, pair, start, incarnation, oldest=oldest)
 
 
 def _problem(status: int, code: str, message: str) -> web.Response:

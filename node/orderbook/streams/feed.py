@@ -47,13 +47,17 @@ class FeedOptions(NamedTuple):
 
 
 class FeedRequest(NamedTuple):
-    """What a reader asks for: the first sequence that it does not have, None for what comes next, of which life."""
+    """What a reader asks for: the first sequence that it does not have, None for what comes next, of which life.
+
+    ``oldest``: everything that this node has, whatever ``start`` says; for events and fills.
+    """
 
     kind: FeedKind
     pair: str | None = None
     start: tuple[int, int] | None = None
     incarnation: bytes | None = None
     text: bool = False
+    oldest: bool = False
 
 
 class NotOffered(ValueError):
@@ -150,7 +154,11 @@ class Feeds:
         self.check(request, connection.role)
         self._follow_state()
         view = View(request.kind, request.pair, connection.principal, connection.role, request.text)
-        position = max(request.start, (1, 0)) if request.start is not None else (self.ring.last + 1, 0)
+        position = (self.ring.last + 1, 0)
+        if request.oldest and request.kind is not FeedKind.BOOK:
+            position = (self.ring.first, 0)
+        elif request.start is not None:
+            position = max(request.start, (1, 0))
         subscription = Subscription(connection, view, position)
         incarnation = self._group.identity.incarnation
         self.statistics.subscribed += 1

@@ -26,6 +26,7 @@ import msgpack
 
 MSGPACK_SUBPROTOCOL = "orderbook.v1.msgpack"
 JSON_SUBPROTOCOL = "orderbook.v1.json"
+OLDEST = "oldest"  # in the place of a sequence: everything that the node has
 _MAX_NUMBER = (1 << 63) - 1
 
 

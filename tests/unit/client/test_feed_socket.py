@@ -131,6 +131,15 @@ async def test_a_gap_is_the_last_frame_and_the_reason_of_the_close(site, http):
         assert closing.extra == "gap"
 
 
+async def test_oldest_is_all_that_the_node_has(site, http):
+    site.node.do(ask(1, 300))
+    site.node.feeds.ring.restart(3)
+    site.node.do(ask(2, 300))
+    async with http.ws_connect(f"{site.url}/v1/streams/events?from=oldest") as socket:
+        first, second = await text_frames(socket, 2)
+        assert (first["next"], second["index"]) == ([3, 0], 3)
+
+
 async def test_a_client_that_talks_back_is_told_why_it_is_closed(site, http):
     async with http.ws_connect(f"{site.url}/v1/streams/events") as socket:
         await text_frames(socket, 1)

@@ -19,7 +19,7 @@ from orderbook.streams.market import BookDelta, BookSnapshot, Depth, Event, Feed
 from orderbook.wire.roles import Role
 from unit.streams.log_node import INCARNATION, OTHER, PAIR, Log, LogNode, ask, bid
 
-QUICK = FeedOptions(mark_every=0.01)
+QUICK = FeedOptions(mark_every=0.01, ahead_bytes=1_000)
 
 
 class Nodes:
@@ -199,6 +199,31 @@ async def test_a_gap_waits_for_a_node_that_is_down_but_not_for_ever(nodes):
     assert not patient._items
     nodes.down.remove("a")
     assert [event.sequence for event in await take(patient, 3)] == [(1, 0), (1, 1), (2, 0)]
+
+
+async def test_after_a_gap_the_node_that_has_most_is_read_and_if_it_dies_the_next(nodes):
+    nodes.start_empty("a")
+    nodes.do(ask(1, 300))
+    nodes.start_empty("b")
+    nodes.do(ask(2, 300))
+    nodes.start_empty("c")
+    feed = nodes.feed(start=(1, 0))
+    with pytest.raises(Gap) as gap:
+        await take(feed, 1)
+    assert (gap.value.first_available, feed.address) == ((2, 0), "a")
+    assert [event.sequence for event in await take(feed, 2)] == [(2, 0), (3, 0)]
+
+    class Dying(LocalFeedSource):
+        async def open(self, address, request):
+            if request.oldest and address == "a":
+                raise ConnectionError
+            return await super().open(address, request)
+
+    source = nodes.source()
+    other = nodes.feed(source=Dying(source._feeds_of, source.addresses), start=(1, 0), patience=0.05)
+    with pytest.raises(Gap) as gap:
+        await take(other, 1)
+    assert (gap.value.first_available, other.address) == ((3, 0), "b")
 
 
 async def test_another_life_of_the_group_is_said_and_then_read(nodes):
