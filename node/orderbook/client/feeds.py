@@ -134,6 +134,10 @@ class Feed(Generic[T]):
         return found
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def token(self) -> Token | None:
         """Where to go on after the last item that was handed out; None before the feed was first subscribed."""
         if self._had is None or self._incarnation is None:

@@ -135,6 +135,10 @@ class OrderProducer:
         return When(self.conditions, lambda: int(self._is_connected()), timeout, "a node that takes orders")
 
     @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    @property
     def unanswered(self) -> int:
         """How many commands wait for their outcome."""
         return self.statistics.sent - self.statistics.answered - self.statistics.failed
@@ -241,7 +245,7 @@ def member_orders(
     *,
     session_timeout_ms: int = SESSION_TIMEOUT_MS,
     cancel_on_disconnect: bool = False,
-    on_close: Callable[[], Awaitable[None]] | None = None,
+    on_close: Callable[[], object] = lambda: None,
 ) -> OrderProducer:
     """Orders through this process's own member."""
     session = SessionClient(
@@ -252,8 +256,13 @@ def member_orders(
         events: list[list[Any] | None] = [list(event) for event in applied.answer[applied.answer_start :]]
         return BatchAnswer(applied.answer_index, applied.answer_start, events)
 
-    producer = OrderProducer(runtime, session, read, lambda: group.is_online, announce, on_close)
-    group.on_change.append(producer.conditions.check)
+    async def close() -> None:
+        group.on_change.remove(changed)
+        on_close()
+
+    producer = OrderProducer(runtime, session, read, lambda: group.is_online, announce, close)
+    changed = producer.conditions.check
+    group.on_change.append(changed)
     return producer
 
 

@@ -51,6 +51,10 @@ class RelayedConsumer(Generic[T]):
         return self._consumer.deliveries()
 
     @property
+    def closed(self) -> bool:
+        return self._consumer.closed
+
+    @property
     def producers(self) -> int:
         return self._consumer.producers
 

@@ -66,6 +66,7 @@ class NetworkStreams:
         which group if there are several. Raises ValueError where there is none."""
         if datum is not Order:
             return self._members.produce(datum, name)
+        group = self._group(options.pop("group", None))
         watched = self._members.produce(Order)
 
         def announce(order: Order) -> None:
@@ -73,12 +74,8 @@ class NetworkStreams:
                 with suppress(ValueError):  # the book refuses it, and says why
                     watched.send_now(order)
 
-        async def close() -> None:
-            watched.close()
-
-        group = self._group(options.pop("group", None))
-        producer = member_orders(self._runtime, group, self._name, announce, on_close=close, **options)
-        self._open.append(producer)
+        producer = member_orders(self._runtime, group, self._name, announce, on_close=watched.close, **options)
+        self._open = [*_still_open(self._open), producer]
         return producer
 
     @overload
@@ -101,7 +98,9 @@ class NetworkStreams:
         if datum not in _FEEDS:
             return self._members.consume(datum, name)
         feeds = self._feeds[self._group(options.pop("group", None))]
-        return self._opened(_feed(self._runtime, LocalFeedSource(lambda _: feeds), datum, **options))
+        feed = _feed(self._runtime, LocalFeedSource(lambda _: feeds), datum, **options)
+        self._open = [*_still_open(self._open), feed]
+        return feed
 
     def add_group(self, group: Group, feeds: Feeds) -> None:
         self._feeds[group] = feeds
@@ -118,10 +117,6 @@ class NetworkStreams:
             await stream.close()
         for feeds in self._feeds.values():
             feeds.close()
-
-    def _opened(self, feed: Feed[T]) -> Feed[T]:
-        self._open.append(feed)
-        return feed
 
     def _group(self, group: Group | None) -> Group:
         if group is not None:
@@ -161,7 +156,7 @@ class ClientStreams:
         producer = client_orders(
             self._runtime, stream, session_timeout_ms=session_timeout_ms, cancel_on_disconnect=cancel_on_disconnect
         )
-        self._open.append(producer)
+        self._open = [*_still_open(self._open), producer]
         return producer
 
     @overload
@@ -189,12 +184,19 @@ class ClientStreams:
         else:
             sockets = NodeSockets(self._http, self._addresses, self._token, self._tls)
             stream = RelayedConsumer(self._runtime, sockets, datum, name or datum.__qualname__, **options)
-        self._open.append(stream)
+        self._open = [*_still_open(self._open), stream]
         return stream
 
     async def close(self) -> None:
         for stream in self._open:
             await stream.close()
+
+
+Stream = TypeVar("Stream", bound=Feed[Any] | RelayedConsumer[Any] | OrderProducer)
+
+
+def _still_open(streams: list[Stream]) -> list[Stream]:
+    return [stream for stream in streams if not stream.closed]
 
 
 def _feed(

@@ -116,6 +116,10 @@ class Consumer(Generic[T]):
         return item
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def producers(self) -> int:
         return sum(self._sources.values())
 

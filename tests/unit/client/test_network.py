@@ -172,6 +172,7 @@ async def test_a_users_own_machine_replicates_and_its_own_types_stream(tmp_path)
         ada, cyd = exchange.networks["ada"], exchange.networks["cyd"]
         with pytest.raises(ValueError, match="0 groups of the order book"):
             ada.streams.produce(Order)
+        assert cyd.streams.consume(Order).producers == 0
         quotes, consumer = ada.streams.produce(Quote), cyd.streams.consume(Quote)
         await consumer.when(SECONDS).subscribed().minimum_of(1)
         assert await quotes.send(Quote("ETH", 3)) == 1
