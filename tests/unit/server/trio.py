@@ -14,7 +14,7 @@ class Trio(Members):
     """Three members, a client of each."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root)
+        super().__init__(root, tick=0.03)
         self.clients: dict[str, CheckedClient] = {}
 
     async def serve(self, name: str) -> None:
