@@ -137,7 +137,7 @@ class MemberStreams:
                 consumer.receive(Source(self._name, producer), sequence, data)
             return consumer is not None
         frame = pack_datum_frame(DatumFrameKind.DATUM, producer, listener.consumer, sequence, data)
-        return listener.peer not in self._untold and self._channel.send(listener.peer, frame)
+        return self._channel.send(listener.peer, frame)
 
     def end(self, listener: Listener, producer: int, reason: str) -> None:
         """A producer no longer sends to a consumer."""

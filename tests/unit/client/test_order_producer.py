@@ -100,6 +100,17 @@ async def test_an_outcome_holds_the_orders_own_events_wherever_they_stand():
     assert outcomes[-1].order_id == 3
 
 
+async def test_what_no_command_of_the_batch_asked_for_is_in_no_outcome():
+    producing = Producing()
+    future = producing.orders.send(bid(1))
+    producing.turn()
+    ((_, _, done),) = producing.session.batches
+    accepted, expired = [1, 0, 1, PAIR, 1, 300, 10, 10, "bob", 1, 1], [6, -1, 9, PAIR, 1, 300, 10, "eve"]
+    done(BatchAnswer(4, 3, [None, expired, accepted, None]), None)
+    outcome = await future
+    assert [(event.sequence, event.fields) for event in outcome.events] == [((4, 5), tuple(accepted))]
+
+
 async def test_a_refusal_by_the_book_is_an_outcome():
     producing = Producing()
     refused = producing.orders.send(bid(1, price=0))

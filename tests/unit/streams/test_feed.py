@@ -177,6 +177,22 @@ def test_a_member_that_applies_its_log_anew_ends_its_feeds_and_serves_the_new_li
     assert node.listen(start=(0, 0)).rows() == logged(node)
 
 
+def test_a_member_that_is_set_back_repeats_nothing_to_who_listens(node):
+    for number in range(1, 5):
+        node.do(ask(number, 300))
+    reader = node.listen()
+    before = LogNode(node.log)
+    before.follow(3)
+    node.group.replica.state = before.group.replica.state
+    node.group.changed()
+    node.follow()
+    node.runtime.advance(0)
+    assert reader.rows() == []
+    node.do(ask(5, 300))
+    assert [sequence for sequence, _ in reader.rows()] == [(6, 0)]
+    assert reader.reason is None
+
+
 def test_a_token_of_another_life_is_reset(node):
     reader = node.listen(start=(1, 0), incarnation=b"another life....")
     assert reader.frames() == [[FeedFrameKind.RESET, INCARNATION, 1]]
