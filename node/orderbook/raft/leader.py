@@ -102,9 +102,6 @@ class Leader:
         state.send(follower, Append(state.term, previous, term, progress.sent_commit, entries))
 
     def _send_snapshot(self, follower: int, progress: Progress) -> None:
-        if progress.silent_ticks >= self._state.config.election_ticks:
-            progress.snapshot_done(0)  # a member that isn't there needs none: look again when it answers
-            return
         progress.await_snapshot(self._state.log.offset)
         self._state.outbox.snapshots_to_send.append(SnapshotSend(follower, self._state.log.offset))
 

@@ -116,7 +116,8 @@ class Laws:
         elif isinstance(message, AppendReply) and not message.rejected:
             assert disk.hard_state.term >= message.term, f"{node} answers in a term that it would forget"
             assert disk.last_index >= message.index, f"{node} confirms {message.index}, on disk is {disk.last_index}"
-            for entry in self._log(peer, disk):
+            # An answer made in an earlier term may leave now; this term's leader may have replaced what it was about.
+            for entry in self._log(peer, disk) if message.term == peer.node.term else ():
                 assert entry.index > message.index or disk.holds(entry), f"{node} confirms {entry}, not on disk"
         elif isinstance(message, Append):
             assert self.leaders.get(message.term) == node

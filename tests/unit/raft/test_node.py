@@ -304,6 +304,30 @@ def test_a_removed_member_believes_only_a_later_configuration_and_a_leader_again
     assert len(sent(raw)) == 1
 
 
+def test_a_newcomer_that_was_added_and_removed_again_knows_it() -> None:
+    waiting, added = configuration([2, 3]), configuration([2, 3], [1])
+    for start in ("log", "snapshot"):
+        raw = RawNode(
+            RaftConfig(id=1, draw=lambda low, high: low),
+            hard_state=HardState(),
+            configuration=waiting,
+            configuration_index=0,
+            snapshot=None,
+            entries=(),
+            applied=0,
+        )
+        if start == "log":
+            raw.step(2, Append(1, 0, 0, 0, (Entry(1, 1, EntryKind.CONFIGURATION, encode(added)),)))
+        else:
+            raw.step(2, InstallSnapshot(1, SnapshotMeta(1, 1, added, 1)))
+        assert (raw.role, raw.removed) == (Role.LEARNER, False)
+        change = Entry(2, 1, EntryKind.CONFIGURATION, encode(waiting))
+        raw.step(2, Append(1, 1, 1, 1, (change,)))
+        assert not raw.removed, "the change isn't committed"
+        raw.step(2, Append(1, 2, 1, 2, ()))
+        assert raw.removed
+
+
 def test_a_newcomer_that_waits_to_be_added_is_not_removed() -> None:
     cluster = Cluster([1])
     raw = cluster.add(2)

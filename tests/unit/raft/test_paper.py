@@ -409,6 +409,18 @@ def test_5_3_a_new_leader_gets_no_confirmation_of_what_its_predecessor_sent() ->
     assert not raw.has_ready()
 
 
+def test_5_3_a_commit_index_alone_is_answered_only_to_a_leader_that_has_no_answer_yet() -> None:
+    raw = node()
+    raw.step(2, Append(1, 0, 0, 0, tuple(log(1, 1))))
+    assert sent(raw) == [(2, AppendReply(1, 2))]
+    raw.step(2, Append(1, 2, 1, 1, ()))
+    assert (sent(raw), raw.commit) == ([], 1)
+    raw.step(2, Append(1, 2, 1, 1, ()))
+    assert sent(raw) == [(2, AppendReply(1, 2))], "it asks whether an answer was lost"
+    raw.step(3, Append(2, 2, 1, 2, ()))
+    assert sent(raw) == [(3, AppendReply(2, 2))]
+
+
 def test_5_3_a_follower_confirms_each_write_once() -> None:
     raw = node()
     raw.step(2, Append(1, 0, 0, 0, tuple(log(1))))
