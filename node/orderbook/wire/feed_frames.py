@@ -24,7 +24,9 @@ from typing import Any
 
 import msgpack
 
-MSGPACK_SUBPROTOCOL = "orderbook.v1.msgpack"
+from orderbook.wire.order_frames import SUBPROTOCOL
+
+MSGPACK_SUBPROTOCOL = SUBPROTOCOL
 JSON_SUBPROTOCOL = "orderbook.v1.json"
 OLDEST = "oldest"  # in the place of a sequence: everything that the node has
 _MAX_NUMBER = (1 << 63) - 1
