@@ -20,7 +20,7 @@ from typing import Any
 
 from orderbook.client.order_stream import BatchAnswer
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
-from orderbook.groups.session_client import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, SessionTransport
+from orderbook.groups.session_client import RETRY_FIRST_SECONDS, RETRY_GROWTH, RETRY_MOST_SECONDS, SessionTransport
 from orderbook.groups.sessions import Outcome
 from orderbook.runtime import Runtime, Timer
 
@@ -76,7 +76,7 @@ class ResumableSession:
             self.session = await opened
             if not self.session:
                 await self._pause(backoff)
-                backoff = min(backoff * 2, RETRY_MOST_SECONDS)
+                backoff = min(backoff * RETRY_GROWTH, RETRY_MOST_SECONDS)
 
     def resume(self, session: int, acked: int) -> None:
         """Go on with a session that was opened before, behind the last number whose result is recorded."""
@@ -147,7 +147,7 @@ class ResumableSession:
             self._lose(_final(error, self.session, sent.first))
         elif round == sent.round and self._retry is None:
             delay = self._backoff * (0.5 + self._runtime.random.random())
-            self._backoff = min(self._backoff * 2, RETRY_MOST_SECONDS)
+            self._backoff = min(self._backoff * RETRY_GROWTH, RETRY_MOST_SECONDS)
             self._retry = self._runtime.call_later(delay, self._resend)
 
     def _resend(self) -> None:

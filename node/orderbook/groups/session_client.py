@@ -25,6 +25,7 @@ from orderbook.wire.envelope import MAX_BODY_BYTES, MAX_COMMANDS
 
 RETRY_FIRST_SECONDS = 0.02
 RETRY_MOST_SECONDS = 1.0
+RETRY_GROWTH = 1.25  # a retry comes late by about a quarter of the outage that it ends, at most
 
 _RETRIED = (Outcome.SEQUENCE_GAP, Outcome.SESSION_UNKNOWN)
 _NUMBER_NOT_USED = (Outcome.NOT_OWNER, Outcome.NOT_PERMITTED, Outcome.MALFORMED)
@@ -268,7 +269,7 @@ class SessionClient:
     def _retry_later(self) -> None:
         if self._retry is None:
             delay = self._backoff * (0.5 + self._runtime.random.random())
-            self._backoff = min(self._backoff * 2, RETRY_MOST_SECONDS)
+            self._backoff = min(self._backoff * RETRY_GROWTH, RETRY_MOST_SECONDS)
             self._retry = self._runtime.call_later(delay, self._retry_now)
 
     def _retry_now(self) -> None:

@@ -150,15 +150,17 @@ def test_nothing_new_is_sent_while_a_retry_is_due(scene):
 
 def test_retries_come_later_and_later_up_to_a_bound_and_soon_again_after_an_answer(scene):
     (call,) = scene.opened(100, "a")
-    waits = []
-    for _ in range(10):
+    waits, outages, began = [], [], scene.runtime.now
+    for _ in range(30):
         call.done(None, Unavailable("no_leader"))
         before = scene.runtime.now
+        outages.append(before - began)
         assert scene.runtime.advance_until(lambda: any(c.kind == "batch" for c in scene.transport.calls), most=5)
         waits.append(scene.runtime.now - before)
         call = scene.transport.take()[-1]
     assert waits[0] <= 0.03
-    assert all(0.5 <= wait <= 1.5 for wait in waits[6:])
+    assert all(0.5 <= wait <= 1.5 for wait in waits[20:])
+    assert all(wait <= 0.03 + outage / 2 for wait, outage in zip(waits, outages, strict=True))  # never late by much
     call.done("a", None)
     scene.submit("b")
     scene.transport.only("batch").done(None, Unavailable("no_leader"))
