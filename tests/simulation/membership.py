@@ -1,8 +1,7 @@
 """Who shall be in the group: changes of membership, disks that are lost, and members that were removed.
 
 It plays the operator's part, with a god's eye: it looks at the leader, proposes one change at a time, and replaces a
-voter that lost its disk by the member that came under its name. A removed member that
-does not come back as a new one by itself loses its machine after a while.
+voter that lost its disk by the member that came under its name. Removed members come back as new ones by themselves.
 
 A disk is lost only when the group can bear it: enough other voters hold everything that was ever committed. Otherwise
 acknowledged commands would be lost, and rightly so.
@@ -76,7 +75,6 @@ class Membership:
         configuration = leader.replica.node.configuration
         if self._lost is not None and self._was_replaced(configuration):
             self._lost = None
-        self._retire(configuration)
         plan = self._next(configuration)
         if plan is not None:
             index = leader.replica.node.configuration_index
@@ -115,15 +113,6 @@ class Membership:
     def _is_there(self, member: Member) -> bool:
         node = self._world.nodes[member.name]
         return not node.up or node.member_id in (0, member.id)
-
-    def _retire(self, configuration: Configuration) -> None:
-        """A removed member comes back as a new one by itself, or loses its machine after a while."""
-        members = {member.id for member in (*configuration.voters, *configuration.learners)}
-        for node in self._world.nodes.values():
-            if node.replica is not None and node.member_id not in members and self._world.random.random() < 0.1:
-                node.end(End.KILL, "was removed")
-                node.wipe()
-                node.restart_at = self._world.scheduler.now + self._world.random.random()
 
     @property
     def settled(self) -> bool:

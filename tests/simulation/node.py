@@ -55,6 +55,7 @@ class Node:
         self.restart_at: float | None = None  # None: up, or down until somebody starts it
         self.given = b""  # the incarnation that was recorded elsewhere
         self.lives = 0
+        self.trap: Callable[[Replica], bool] | None = None  # power is lost soon after this comes true
         self.disk = FaultyDisk(Random(f"{seed} disk {name}"))
         self._random = Random(f"{seed} node {name}")
         self._around = around
@@ -171,11 +172,15 @@ class Node:
 
     def after_event(self) -> None:
         replica = self.replica
-        if replica is None:
+        if replica is None or self.runtime is None:
             return
         if self.life is None or self.life.replica is not replica:
             self.life = self._around.laws.begin(self.name, replica)
         self._around.laws.check(self.life)
+        if self.trap is not None and self.trap(replica):
+            self.trap = None
+            after = self._random.random() * self._around.disk_seconds[1]
+            self.runtime.call_later(after, self.end_for, End.POWER, self._random.random() * 2)
 
     def act(self, action: Callable[[Replica], None]) -> None:
         """Do something to the member as if a request had come in."""

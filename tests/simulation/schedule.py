@@ -114,6 +114,23 @@ def lose_power_behind_a_disk(world: World, random: Random) -> None:
         world.later(random.uniform(0.05, 0.5), lose_power_everywhere, world, random)
 
 
+def lose_power_in_an_election(world: World, random: Random) -> None:
+    """Right after a member entered a new term: its vote may be given and not written."""
+    for node in world.nodes.values():
+        replica = node.replica
+        if replica is not None and random.random() < 0.5:
+            node.trap = lambda now, term=replica.node.term: now.node.term != term
+    isolate_the_leader(world, random)
+
+
+def lose_power_at_a_commit(world: World, random: Random) -> None:
+    """Right after a member learned of something new that is committed."""
+    node = some_node(world, random)
+    replica = node.replica
+    if replica is not None:
+        node.trap = lambda now, commit=replica.node.commit: now.node.commit > commit
+
+
 def pause_the_leader(world: World, random: Random) -> None:
     """Long enough for another one to be elected: it wakes up and still believes that it leads."""
     leader = world.leader()
@@ -235,6 +252,8 @@ KINDS: dict[str, Callable[[World, Random], None]] = {
         fill_the_disk,
         stall_the_disk,
         lose_power_behind_a_disk,
+        lose_power_in_an_election,
+        lose_power_at_a_commit,
         pause,
         pause_the_leader,
         partition,

@@ -89,7 +89,7 @@ def draw_shape(seed: int) -> Shape:
         machines,
         initial_size,
         [size for size in (1, 3, 5, 7) if size <= machines],
-        random.randrange(1, 6),
+        random.randrange(2, 7),
         BOOK if random.random() < 0.4 else REGISTERS,
         random.uniform(6, 20),
         options,
@@ -216,7 +216,7 @@ class World:
         habits = Habits(
             pause=random.choice((0.02, 0.05, 0.2)),
             window=random.choice((1, 4, 16)),
-            reads=random.choice((0.0, 0.2, 0.5)),
+            reads=random.choice((0.0, 0.3, 0.7)),
             session_ms=random.choice((1_500, 5_000, 30_000)),
             leaves=random.choice((0.0, 0.01, 0.05)),
             request_timeout=random.choice((0.5, 2.0, 6.0)),
@@ -263,6 +263,7 @@ class World:
         for client in self.clients:
             client.stop()
         for number, node in enumerate(self.nodes.values()):
+            node.trap = None
             disk = node.disk
             disk.capacity = disk.crash_at = disk.fail_sync_at = None
             if node.runtime is not None:
