@@ -11,8 +11,8 @@ from orderbook.raft.membership import encode
 from orderbook.raft.messages import Append, AppendReply, InstallSnapshot, Removed, Vote
 from orderbook.raft.node import RaftConfig, RawNode
 from orderbook.raft.types import Entry, EntryKind, HardState, Role, SnapshotMeta
+from unit.raft.alone import finish, log, sent
 from unit.raft.cluster import Cluster, configuration
-from unit.raft.test_paper import finish, log, sent
 
 THREE = configuration([1, 2, 3])
 
