@@ -14,10 +14,13 @@ _BID_TRADER_AT = Filled._fields.index("bid_trader")
 
 
 def visible(events: Sequence[Event], start: int, principal: str, role: int) -> list[Event | None]:
-    """``events[start:]`` as ``principal`` may see them; None in the place of another's, so that places still count."""
+    """``events[start:]`` as ``principal`` may see them; None in the place of another's, so that places still count.
+
+    A refusal is always its own: it names the trader that was given, which need not be the one who gave it.
+    """
     if role == c.ADMIN:
         return list(events[start:])
-    return [private(event, principal) for event in events[start:]]
+    return [event if event[0] == c.REJECTED else private(event, principal) for event in events[start:]]
 
 
 def private(event: Event, principal: str) -> Event | None:

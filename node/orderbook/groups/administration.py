@@ -28,7 +28,7 @@ class NotLeading(GroupError):
 
 
 class UnknownMember(GroupError):
-    """No voter of the configuration has this name."""
+    """No member, or nobody who may become one, has this name (and id)."""
 
 
 class NotTransferred(GroupError):
@@ -149,11 +149,14 @@ async def change_members(
 ) -> int:
     """Have the group consist of these members; the index of the configuration, which is committed then.
 
-    ``expected_index`` is the ``configuration_index`` that the caller saw. Raises NotLeading, Unavailable, Uncertain,
-    and raft's MembershipRefused.
+    ``expected_index`` is the ``configuration_index`` that the caller saw. Who is new must be connected to the leader
+    and without a group: a mistaken id would wait for ever, and in a group of one nothing could be decided any more.
+    Raises NotLeading, UnknownMember, Unavailable, Uncertain, and raft's MembershipRefused.
     """
     replica = _serving(group)
     node = replica.node
+    if replica.leads:
+        _check_known(group, node.configuration, [*voters, *learners])
     try:
         index = node.propose_membership(voters, learners, expected_index)
     except NotLeader as error:
@@ -172,6 +175,13 @@ async def change_members(
     if overwritten():
         raise Unavailable("superseded")
     return node.configuration_index
+
+
+def _check_known(group: Group, configuration: Configuration, wanted: Sequence[Member]) -> None:
+    known = {*configuration.voters, *configuration.outgoing, *configuration.learners, *group.strangers.values()}
+    for member in wanted:
+        if member not in known:
+            raise UnknownMember(f"nobody named {member.name} with id {member.id} is connected and without a group")
 
 
 async def transfer_leadership(group: Group, to: str, timeout: float = 10.0) -> str:

@@ -131,6 +131,17 @@ async def test_members_that_can_not_be_are_refused(trio: Trio) -> None:
         assert refused.error["problems"][0]["field"] == "body.voters[0].id"
 
 
+async def test_nobody_becomes_a_member_whom_the_leader_does_not_see(trio: Trio) -> None:
+    client = trio.clients[trio.leader()]
+    status = await trio.group(trio.leader(), "?consistency=strong")
+    voters, index = identities(status), status["configuration"]["index"]
+    mistaken = [{**voters[0], "id": "12345"}, *voters[1:]]
+    refused = await client.call("PUT", "/v1/members", {"voters": mistaken, "expected_configuration_index": index}, 404)
+    assert (refused.error["code"], "12345" in refused.error["message"]) == ("unknown_member", True)
+    after = await trio.group(trio.leader(), "?consistency=strong")
+    assert after["configuration"] == status["configuration"]
+
+
 async def test_a_stranger_is_shown_and_says_whom_it_waits_for(trio: Trio) -> None:
     await trio.open("d", 3)
     await trio.serve("d")

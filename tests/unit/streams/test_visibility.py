@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orderbook.book import CancelAll, CancelOrder, Configure, HaltPair, ResumePair, Side
 from orderbook.book import constants as c
 from orderbook.book.events import public, traders_of
-from orderbook.book.visibility import private
+from orderbook.book.visibility import private, visible
 from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedOptions
 from orderbook.streams.market import BookDelta, BookSnapshot, Depth
@@ -29,6 +29,13 @@ def node() -> LogNode:
 
 def events_of(reader: Reader) -> list[tuple]:
     return [event for _, event in reader.rows()]
+
+
+def test_a_refusal_is_shown_to_the_one_who_asked_whomever_it_named():
+    refused = (c.REJECTED, 0, 7, c.NOT_OWNER, "bob", PAIR)
+    rested = (c.ACCEPTED, 1, 8, PAIR, c.BID, 300, 5, 5, "bob", c.LIMIT, c.GTC)
+    assert visible([refused, rested], 0, "alice", Role.TRADER) == [refused, None]
+    assert visible([refused, rested], 1, "", Role.ADMIN) == [rested]
 
 
 def test_a_trader_sees_its_own_events_with_its_own_name_only(node):
