@@ -1,8 +1,8 @@
 """A group of RawNodes in one process: lagging, crashing disks, a lossy network, and laws that are checked.
 
 Nothing happens by itself. A test decides which node works off its Ready, which writes reach its disk, which message
-arrives; ``Laws`` looks at every step. The same class serves the transcripts, the tests named after paper and dissertation, and the
-random walks.
+arrives; ``Laws`` looks at every step. The same class serves the transcripts, the tests named after paper and
+dissertation, and the random walks.
 """
 
 from __future__ import annotations
