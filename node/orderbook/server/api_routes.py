@@ -207,6 +207,7 @@ ROUTES: tuple[Route, ...] = (
         {200: a.MembershipAnswer},
         role=Role.ADMIN,
         body=r.Membership,
+        missing="nobody of this name and id is connected and without a group",
         errors=(409, 421, 422, 504),
     ),
     Route(
