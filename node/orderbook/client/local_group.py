@@ -88,7 +88,10 @@ class LocalGroup:
             (node.directory / ENDPOINTS).unlink(missing_ok=True)
         for node in down[:1]:
             await self.start_node(node)  # the others find each other through it
-        await asyncio.gather(*(self.start_node(node) for node in down[1:]))
+        started = await asyncio.gather(*(self.start_node(node) for node in down[1:]), return_exceptions=True)
+        for error in started:
+            if error is not None:
+                raise error
 
     async def start_node(self, node: NodeProcess) -> None:
         """Start one node and wait until it listens."""
