@@ -6,7 +6,8 @@ Rules:
    synced, renamed, directory synced.
 2. The two newest are kept. The log reaches back to the older one, so that one damaged file costs nothing.
 3. A part of a received snapshot survives restarts, under a name that says which one it is of. What a crash left in it
-   is trusted only once the whole file was checked.
+   is trusted only once the whole file was checked. A sync of it that fails is not repeated, not by the next process
+   either: the file is dropped, since what the page cache shows of it may not be on the disk.
 4. Everything here blocks, but for ``all``. One thread at a time may write or receive; readers may be many. A writer may
    run in a forked child: it shares nothing but files, and ``committed`` has the parent look at the result.
 """
@@ -224,8 +225,10 @@ class Snapshots:
             info = read_info(file, path, whole=True)
             if (info.index, info.term, info.size) != (offer.index, offer.term, offer.size):
                 raise SnapshotCorrupt(path, 0, f"it is the snapshot {info.name} of {info.size} bytes")
+            part, path = path, self._path(info.name + WRITING)  # under this name the next opening drops it
+            self._filesystem.rename(part, path)
             file.sync()
-        except SnapshotCorrupt:
+        except (SnapshotCorrupt, OSError):
             self._filesystem.unlink(path)
             raise
         finally:

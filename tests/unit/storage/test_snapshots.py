@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from faults.disk import FaultyDisk
+from faults.disk import FaultyDisk, SimulatedCrash
 from orderbook.storage import LogCorrupt, SnapshotCorrupt, SnapshotGone, SnapshotInfo, StorageError
 from unit.storage.member import DIRECTORY, SMALL, Member, entries
 
@@ -349,3 +349,28 @@ def test_statistics_tell_of_the_newest_snapshot() -> None:
     statistics = member.store.statistics
     assert (statistics.snapshots, statistics.snapshot_index, statistics.snapshot_at) == (2, 9, 10.0)
     assert statistics.snapshot_bytes == member.store.snapshots()[-1].size
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_failed_sync_of_a_received_snapshot_is_not_repeated(killed: bool) -> None:
+    """The page cache goes on showing what the disk never got; a second sync would succeed, and prove nothing."""
+    _, sender, info = member_with_snapshot()
+    disk = FaultyDisk(Random(6))
+    receiver = Member(disk)
+    transfer(sender, info, receiver)
+    disk.fail_sync_at = disk.syncs
+
+    def kill_before_it_is_dropped(number: int, kind: str, path: str) -> None:
+        if killed and kind == "unlink":
+            raise SimulatedCrash
+
+    disk.before = kill_before_it_is_dropped
+    with pytest.raises(SimulatedCrash if killed else OSError):
+        receiver.store.finish_receive(info)
+    if killed:
+        disk = disk.kill()
+        receiver = Member(disk)
+    assert receiver.store.receive_snapshot(info, 0, b"") == 0
+    transfer(sender, info, receiver)
+    receiver.store.finish_receive(info)
+    assert Member(disk.crash()).store.snapshots() == [info]
