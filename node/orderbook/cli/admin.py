@@ -1,4 +1,4 @@
-"""``orderbook status``, ``members``, ``halt``, ``resume``, ``transfer``, ``snapshot``: an operator's work by hand."""
+"""What an operator does by hand: ``orderbook status``, ``members``, ``halt``, ``transfer``, ``recover`` and so on."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def status(
 
 
 def _print_status(found: list[dict[str, Any]]) -> None:
-    table = plain_table("node", "address", "role", "term", "leader", "applied", "state hash", "phase")
+    table = plain_table("node", "address", "role", "term", "leader", "applied", "state hash", "log end", "phase", "id")
     for one in found:
         if "error" in one:
-            table.add_row("", one["address"], "", "", "", "", "", "[red]does not answer[/red]")
+            table.add_row("", one["address"], "", "", "", "", "", "", "[red]does not answer[/red]")
             continue
         phase = (
             one["phase"] if one["online"] else f"[yellow]{one['waits_for'] or one['phase'] + ', not online'}[/yellow]"
         )
         state = (one["role"], str(one["term"]), one["leader"] or "none", str(one["applied"]), one["state_hash"])
-        table.add_row(one["name"], one["address"], *state, phase)
+        table.add_row(one["name"], one["address"], *state, f"{one['last_term']}/{one['last_index']}", phase, one["id"])
     show(table)
 
 

@@ -11,7 +11,7 @@ from unit.cli.run import run
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 NAMED_BY_THE_MANUAL = {
     "node", "local", "demo", "place", "cancel", "amend", "book", "fills", "orders", "watch", "status", "members",
-    "pairs", "halt", "resume", "transfer", "snapshot", "match", "replay", "bench",
+    "pairs", "halt", "resume", "transfer", "snapshot", "recover", "match", "replay", "bench",
 }  # fmt: skip
 
 
