@@ -33,6 +33,8 @@ from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import DirectoryLocked, Disk, LogCorrupt, StorageError, StoreOptions
 from orderbook.storage import UnknownFormat as UnknownStorageFormat
 from orderbook.streams.feed import Feeds
+from orderbook.streams.members import MemberStreams, stream_channel_id
+from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.envelope import UnknownFormat
 
 logger = logging.getLogger("orderbook.node")
@@ -114,7 +116,12 @@ class Node:
         )
         feeds = Feeds(self._runtime, group)
         self._vitals.group, self._vitals.feeds = group, feeds
-        clients = await self._listen(client_application(self._runtime, group, feeds), "client_port")
+        streams = MemberStreams(
+            self._runtime, self._peers.channel(stream_channel_id(configuration.network), key), configuration.name
+        )
+        watch = OrderWatch(self._runtime, streams)
+        application = client_application(self._runtime, group, feeds, watch=watch, streams=streams)
+        clients = await self._listen(application, "client_port")
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
 
