@@ -7,6 +7,7 @@ seed then gives the same run.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -75,3 +76,18 @@ class Runtime(Protocol):
         The real one forks a child process: what ``job`` changes in memory is lost, what it writes to files stays.
         """
         ...
+
+
+async def pause(runtime: Runtime, seconds: float) -> None:
+    """Wait on the injected clock."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end() -> None:
+        if not over.done():  # the waiting task may have been cancelled in this very turn
+            over.set_result(None)
+
+    timer = runtime.call_later(seconds, end)
+    try:
+        await over
+    finally:
+        timer.cancel()

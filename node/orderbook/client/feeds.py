@@ -12,7 +12,6 @@ and it goes on where it was.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -20,7 +19,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 from orderbook.book.events import fill_of
 from orderbook.book.levels import LevelChange
 from orderbook.groups.waiting import Conditions
-from orderbook.runtime import Runtime, Task
+from orderbook.runtime import Runtime, Task, pause
 from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedRequest
 from orderbook.streams.market import (
@@ -179,7 +178,7 @@ class Feed(Generic[T]):
             if self._next != before:
                 backoff = RETRY_FIRST_SECONDS
             elif turn % len(self._source.addresses) == 0 and not self._oldest_of:
-                await self._pause(backoff * (0.5 + self._runtime.random.random()))
+                await pause(self._runtime, backoff * (0.5 + self._runtime.random.random()))
                 backoff = min(backoff * 2, RETRY_MOST_SECONDS)
 
     def _request(self) -> FeedRequest:
@@ -201,14 +200,6 @@ class Feed(Generic[T]):
         finally:
             self._live = False
             await link.close()
-
-    async def _pause(self, seconds: float) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._runtime.call_later(seconds, lambda: None if future.done() else future.set_result(None))
-        try:
-            await future
-        finally:
-            timer.cancel()
 
     # --- frames -------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import aiohttp
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.session_client import Answered
 from orderbook.groups.sessions import Outcome
-from orderbook.runtime import Runtime, Task
+from orderbook.runtime import Runtime, Task, pause
 from orderbook.wire.order_frames import SUBPROTOCOL, ReplyKind, RequestKind, pack, unpack_reply
 
 RECONNECT_FIRST_SECONDS = 0.02
@@ -129,7 +129,7 @@ class OrderStream:
             finally:
                 self._online = False
                 self._lose("the connection to the node broke")
-            await self._pause(backoff * (0.5 + self._runtime.random.random()))
+            await pause(self._runtime, backoff * (0.5 + self._runtime.random.random()))
             backoff = min(backoff * 2, RECONNECT_MOST_SECONDS)
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -170,14 +170,6 @@ class OrderStream:
                 await socket.send_bytes(self._queue.popleft())
             self._wake.clear()
             await self._wake.wait()
-
-    async def _pause(self, seconds: float) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._runtime.call_later(seconds, lambda: None if future.done() else future.set_result(None))
-        try:
-            await future
-        finally:
-            timer.cancel()
 
     def _on_reply(self, data: bytes) -> None:
         kind, number, *fields = unpack_reply(data)

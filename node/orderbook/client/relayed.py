@@ -6,14 +6,13 @@ what was produced meanwhile is lost, which shows in the sequence. For admins: me
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Self, TypeVar
 
 from orderbook.client.feed_socket import NodeSockets
 from orderbook.client.feeds import RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS, FeedLink
 from orderbook.groups.waiting import Conditions
-from orderbook.runtime import Runtime, Task
+from orderbook.runtime import Runtime, Task, pause
 from orderbook.streams.codec import DatumCodec
 from orderbook.streams.consumer import Consumer, ConsumerStatistics, Delivery, Source
 from orderbook.streams.market import FeedRefused
@@ -98,7 +97,7 @@ class RelayedConsumer(Generic[T]):
             try:
                 link = await self._sockets.open_path(address, "/v1/streams/members", {"type": self._consumer.name})
             except ConnectionError:
-                await self._pause(backoff * (0.5 + self._runtime.random.random()))
+                await pause(self._runtime, backoff * (0.5 + self._runtime.random.random()))
                 backoff = min(backoff * 2, RETRY_MOST_SECONDS)
             except FeedRefused as refusal:
                 self._refusal = refusal
@@ -133,11 +132,3 @@ class RelayedConsumer(Generic[T]):
             self._consumer.lost(source)
         elif kind == DatumFrameKind.DATUM:
             self._consumer.receive(source, fields[1], fields[2])
-
-    async def _pause(self, seconds: float) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._runtime.call_later(seconds, lambda: None if future.done() else future.set_result(None))
-        try:
-            await future
-        finally:
-            timer.cancel()

@@ -22,7 +22,7 @@ from orderbook.client.order_stream import BatchAnswer
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.session_client import RETRY_FIRST_SECONDS, RETRY_GROWTH, RETRY_MOST_SECONDS, SessionTransport
 from orderbook.groups.sessions import Outcome
-from orderbook.runtime import Runtime, Timer
+from orderbook.runtime import Runtime, Timer, pause
 
 TIMEOUT_MS = 3_600_000
 
@@ -75,7 +75,7 @@ class ResumableSession:
             self._transport.open_session(TIMEOUT_MS, False, done)
             self.session = await opened
             if not self.session:
-                await self._pause(backoff)
+                await pause(self._runtime, backoff)
                 backoff = min(backoff * RETRY_GROWTH, RETRY_MOST_SECONDS)
 
     def resume(self, session: int, acked: int) -> None:
@@ -171,14 +171,6 @@ class ResumableSession:
         self._keeping = self._runtime.call_later(TIMEOUT_MS / 6000, self._keep_alive)
         if self.session and not self._flight:
             self._transport.keep_alive(self.session, self.acked, lambda _answer, _error: None)
-
-    async def _pause(self, seconds: float) -> None:
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._runtime.call_later(seconds, lambda: None if over.done() else over.set_result(None))
-        try:
-            await over
-        finally:
-            timer.cancel()
 
 
 def _final(error: Refused, session: int, first: int) -> GroupError:

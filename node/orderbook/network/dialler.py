@@ -14,8 +14,7 @@ from typing import NamedTuple
 from orderbook.network.addresses import AddressBook
 from orderbook.network.handshake import Reason
 from orderbook.network.options import NetworkOptions
-from orderbook.network.pause import pause
-from orderbook.runtime import Runtime, Task
+from orderbook.runtime import Runtime, Task, pause
 
 _MAX_TOLD = 1024
 _logger = logging.getLogger("orderbook.network")

@@ -41,10 +41,9 @@ from orderbook.network.handshake import (
 from orderbook.network.link import Link
 from orderbook.network.member_channel import MemberChannel
 from orderbook.network.options import NetworkOptions
-from orderbook.network.pause import pause
 from orderbook.network.sockets import AcceptedSocket, DialledSocket, PeerSocket
 from orderbook.network.statistics import NetworkStatistics, PeerStatistics
-from orderbook.runtime import Runtime, Timer
+from orderbook.runtime import Runtime, Timer, pause
 
 PATH = "/peers"
 _MAX_REMEMBERED = 1024

@@ -18,8 +18,7 @@ import aiodns
 import pycares
 
 from orderbook.network.handshake import is_address, is_name
-from orderbook.network.pause import pause
-from orderbook.runtime import Runtime
+from orderbook.runtime import Runtime, pause
 
 _logger = logging.getLogger("orderbook.network")
 _NOTHING_THERE = (pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_ENODATA)
