@@ -56,11 +56,16 @@ class NodeSockets:
         return FeedSocket(socket)
 
     async def _why(self, address: str, path: str, query: dict[str, str], status: int) -> tuple[str, str]:
-        """A refused handshake doesn't hand on its body: the same question as a plain request gives it."""
-        with suppress(aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
+        """A refused handshake doesn't hand on its body: the same question as a plain request gives it.
+
+        Another status means that what was refused is allowed by now (a pair was defined): ConnectionError, ask again.
+        """
+        with suppress(aiohttp.ClientError, ValueError, KeyError, TypeError):
             async with self._http.get(
                 f"{address}{path}", params=query, headers=self._headers, ssl=self._tls
             ) as response:
+                if response.status != status:
+                    raise ConnectionError(f"{address} refused the stream with {status}, and a moment later did not")
                 error = json.loads(await response.text())["error"]
                 return str(error["code"]), str(error["message"])
         return "refused", f"{address} refused the stream with status {status}"

@@ -202,3 +202,21 @@ async def test_a_socket_that_dies_sends_the_feed_to_the_next_node(site, http):
     assert feed.address == second.url
     await feed.close()
     await second.stop()
+
+
+async def test_a_refusal_that_is_over_when_its_reason_is_asked_for_is_none(http):
+    async def changes_its_mind(request: web.Request) -> web.Response:
+        status = 404 if "Upgrade" in request.headers else 426  # a pair was defined between the two
+        return web.json_response(
+            {"error": {"code": "upgrade_required", "message": "this is a WebSocket"}}, status=status
+        )
+
+    application = web.Application()
+    application.router.add_get("/v1/streams/fills", changes_its_mind)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    with pytest.raises(ConnectionError, match="a moment later did not"):
+        await WebSocketFeedSource(http, [url]).open_path(url, "/v1/streams/fills", {})
+    await runner.cleanup()
