@@ -1,8 +1,6 @@
 import pytest
 
-pytest.register_assert_rewrite("unit.network.channel_contract", "unit.network.members")
-
-from unit.network.members import Members  # noqa: E402
+from unit.network.members import Members
 
 
 @pytest.fixture
