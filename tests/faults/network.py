@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from orderbook.network.channel import Frame, OnFrame, OnPeer
 from orderbook.runtime import Runtime
+from orderbook.wire.frames import MAX_FRAME_BYTES
 
 
 @dataclass
@@ -96,6 +97,8 @@ class FaultyChannel:
         if self._closed or connection is None:
             return False
         whole = frame if isinstance(frame, bytes) else b"".join(frame)
+        if len(whole) > MAX_FRAME_BYTES:
+            return False
         return self._network.carry(self.name, peer, connection, whole)
 
     def peers(self) -> tuple[str, ...]:

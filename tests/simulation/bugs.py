@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from faults.disk import FaultyFile
+from orderbook.groups import membership as group_membership
 from orderbook.groups.errors import Unavailable
 from orderbook.groups.proposals import Proposals
 from orderbook.groups.reads import Reads
+from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.sessions import Sessions
 from orderbook.raft import Configuration, Entry, membership
 from orderbook.raft.durability import Durability
 from orderbook.raft.election import Election
 from orderbook.raft.leader import Leader
-from orderbook.storage import Recovered, Store
+from orderbook.storage import Identity, Recovered, Store, wal
+from orderbook.storage.segment import Header
 
 Patch = pytest.MonkeyPatch
 
@@ -58,6 +61,30 @@ def lose_hard_state_at_a_restart(patch: Patch) -> None:
         return recovered._replace(hard_state=(last, 0, 0))
 
     patch.setattr(Store, "take_recovered", take_recovered)
+
+
+def forget_the_vote_when_a_segment_begins(patch: Patch) -> None:
+    def header(identity: Identity, hard_state: tuple[int, int, int], *rest: Any) -> Header:
+        return Header(identity, (hard_state[0], 0, hard_state[2]), *rest)
+
+    patch.setattr(wal, "Header", header)
+
+
+def come_back_under_the_old_id_without_a_disk(patch: Patch) -> None:
+    def identity(name: str, member_id: int, *rest: Any) -> Identity:
+        return Identity(name, int.from_bytes(name.encode(), "big"), *rest)
+
+    patch.setattr(group_membership, "Identity", identity)
+
+
+def let_log_time_go_back(patch: Patch) -> None:
+    apply = ReplicatedState.apply
+
+    def apply_at_its_stamp(self: ReplicatedState, *entry: Any) -> Applied:
+        self.now_ms = 0
+        return apply(self, *entry)
+
+    patch.setattr(ReplicatedState, "apply", apply_at_its_stamp)
 
 
 def vote_for_a_shorter_log(patch: Patch) -> None:
@@ -133,18 +160,22 @@ def say_unavailable_for_what_may_be_in_a_log(patch: Patch) -> None:
 
 
 BUGS: dict[Callable[[Patch], None], int] = {
-    count_the_leaders_own_unwritten_entry: 100,
-    vote_before_the_vote_is_written: 100,
-    confirm_entries_before_they_are_written: 100,
-    lose_hard_state_at_a_restart: 100,
-    vote_for_a_shorter_log: 100,
-    commit_an_old_term_by_counting: 100,
-    answer_a_strong_read_without_a_quorum: 100,
-    answer_a_strong_read_from_what_is_here: 100,
-    change_members_without_a_joint_state: 100,
-    skip_the_sync: 100,
-    run_a_repeat_twice: 100,
-    forget_a_session_in_a_snapshot: 100,
-    forget_results_in_a_snapshot: 100,
-    say_unavailable_for_what_may_be_in_a_log: 100,
+    count_the_leaders_own_unwritten_entry: 50,
+    vote_before_the_vote_is_written: 200,
+    confirm_entries_before_they_are_written: 50,
+    lose_hard_state_at_a_restart: 50,
+    forget_the_vote_when_a_segment_begins: 50,
+    come_back_under_the_old_id_without_a_disk: 50,
+    let_log_time_go_back: 50,
+    vote_for_a_shorter_log: 50,
+    commit_an_old_term_by_counting: 50,
+    answer_a_strong_read_without_a_quorum: 200,
+    answer_a_strong_read_from_what_is_here: 50,
+    change_members_without_a_joint_state: 50,
+    skip_the_sync: 50,
+    run_a_repeat_twice: 50,
+    forget_a_session_in_a_snapshot: 50,
+    forget_results_in_a_snapshot: 50,
+    say_unavailable_for_what_may_be_in_a_log: 50,
 }
+"""Each bug, and within how many seeds it is found at the latest."""

@@ -6,7 +6,7 @@
 - a leader commits, by an entry of its term, what a quorum has on disk, itself only after its own write;
 - a member votes once a term, also across a restart, and comes back with all that it confirmed;
 - configurations change one at a time, and by way of a joint one where majorities might not overlap;
-- state hash, answer and what a reader sees are functions of the index;
+- state hash, answer and what a reader sees are functions of the index; log time never goes back;
 - a request that ended as Unavailable is in no log, neither before nor after.
 """
 
@@ -69,6 +69,7 @@ class Laws:
         self.configurations: list[tuple[int, Configuration]] = []  # committed ones, in order
         self._contents: dict[tuple[int, int], Content] = {}
         self._hashes: dict[int, int] = {}
+        self._newest: Applied | None = None
         self._promises: dict[int, Promise] = {}
         self._ran: set[tuple[int, int]] = set()  # (member, request) of entries that were applied
         self._denied: set[tuple[int, int]] = set()  # of requests that ended as Unavailable
@@ -258,6 +259,9 @@ class Laws:
         first = self.answers.setdefault(index, applied)
         if first is applied:
             self.observations[index] = state.machine.query(Observe())
+            if self._newest is not None and self._newest.now_ms > applied.now_ms:
+                raise LawBroken(f"log time goes back from {self._newest.now_ms} to {applied.now_ms} at {index}")
+            self._newest = applied
         elif _answer_of(first) != _answer_of(applied):
             raise LawBroken(f"{life.name} answers {applied} at {index}; another answered {first}")
         self._same_hash(life, index, state.state_hash)

@@ -132,11 +132,18 @@ def lose_power_at_a_commit(world: World, random: Random) -> None:
 
 
 def pause_the_leader(world: World, random: Random) -> None:
-    """Long enough for another one to be elected: it wakes up and still believes that it leads."""
+    """Long enough for another one to be elected. It wakes up and still believes that it leads; where its peers can't
+    reach it either, it does so for a while."""
     leader = world.leader()
-    if leader is not None and leader.runtime is not None and not leader.runtime.paused:
-        leader.runtime.paused = True
-        world.later(random.uniform(0.5, 4), world.scheduler.resume, leader.runtime)
+    if leader is None or leader.runtime is None or leader.runtime.paused:
+        return
+    seconds = random.uniform(0.5, 4)
+    leader.runtime.paused = True
+    world.later(seconds, world.scheduler.resume, leader.runtime)
+    if random.random() < 0.5:
+        others = [name for name in world.nodes if name != leader.name]
+        world.peers.partition([leader.name], others)
+        world.later(seconds + random.uniform(0, 1), _end_partition, world, [leader.name], others)
 
 
 def pause(world: World, random: Random) -> None:

@@ -7,6 +7,7 @@ import pytest
 from faults.network import Conditions, Evil, FaultyNetwork
 from simulation.runtime import SimulatedRuntime
 from simulation.scheduler import Scheduler
+from unit.network.channel_contract import CONTRACT
 
 
 class World:
@@ -41,6 +42,42 @@ class World:
     def connect(self):
         names = sorted(self.channels)
         self.until(lambda: all(self.channels[name].peers() == tuple(set_without(names, name)) for name in names))
+
+
+class ContractWorld:
+    """Members that are kept apart until they may connect."""
+
+    def __init__(self, seed):
+        self.world = World(seed, Conditions(queue_bytes=8 << 20), names=())
+
+    def add(self, name):
+        others = list(self.world.channels)
+        channel = self.world.attach(name)
+        self.world.network.partition([name], others)
+        return channel
+
+    def connect(self):
+        self.world.network.heal()
+
+    def cut(self, one, other):
+        self.world.network.partition([one], [other])
+        self.world.network.break_connection(one, other)
+
+    def heal(self, one, other):
+        self.world.network.unblock(one, other)
+        self.world.network.unblock(other, one)
+
+    def start(self, action):
+        action()
+
+    def run_until(self, condition):
+        self.world.until(condition)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("promise", CONTRACT, ids=lambda promise: promise.__name__)
+def test_the_double_keeps(promise, seed):
+    promise(ContractWorld(seed))
 
 
 def set_without(names, name):
