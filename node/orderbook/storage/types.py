@@ -81,7 +81,7 @@ class Recovered(NamedTuple):
 
 
 class StoreOptions(NamedTuple):
-    """Sizes in bytes, times in seconds. The defaults fit a node of the budget in docs/architecture.md."""
+    """Sizes in bytes, times in seconds. The defaults fit a node of the budget in docs/performance.md."""
 
     segment_bytes: int = 64 * MIB
     write_bytes: int = 8 * MIB  # gathered writes go as one up to here
