@@ -62,7 +62,8 @@ class Laws:
     def __init__(self, note: Callable[[str, str], None]) -> None:
         self.note = note
         self.leaders: dict[int, int] = {}  # term -> member
-        self.committed: dict[int, int] = {}  # index -> term
+        self.committed: dict[int, int] = {}  # index -> term of the entry
+        self._committed_in: dict[int, int] = {}  # index -> term in which that was decided, at or after the entry's own
         self.last_committed = 0
         self.answers: dict[int, Applied] = {}  # index -> as first applied
         self.observations: dict[int, Any] = {}  # index -> what a reader sees there
@@ -179,7 +180,7 @@ class Laws:
         if leader != node.id:
             raise LawBroken(f"two leaders in term {node.term}: {leader} and {node.id}")
         for index in range(node.first_index, self.last_committed + 1):
-            if self.committed[index] < node.term and node.term_at(index) != self.committed[index]:
+            if self._committed_in[index] < node.term and node.term_at(index) != self.committed[index]:
                 raise LawBroken(
                     f"{life.name} leads in {node.term} with term {node.term_at(index)} at {index}; "
                     f"{self.committed[index]} was committed there"
@@ -223,6 +224,7 @@ class Laws:
         if index != self.last_committed + 1:
             raise LawBroken(f"{life.name} commits {index} when {self.last_committed} was the last")
         self.last_committed = index
+        self._committed_in[index] = life.replica.node.term
         log = life.replica.node._state.log
         (entry,) = log.entries(index, index)
         if entry.kind == EntryKind.CONFIGURATION:

@@ -103,9 +103,11 @@ def draw_shape(seed: int) -> Shape:
 
 
 class World:
-    def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
+    """``faults`` and ``shape`` take the place of what the seed would draw."""
+
+    def __init__(self, seed: int, faults: Sequence[Fault] | None = None, shape: Shape | None = None) -> None:
         self.seed = seed
-        self.shape = draw_shape(seed)
+        self.shape = shape or draw_shape(seed)
         self.schedule = draw_schedule(seed, self.shape.seconds) if faults is None else list(faults)
         self.random = Random(f"{seed} world")
         self.scheduler = Scheduler()

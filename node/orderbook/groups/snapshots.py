@@ -74,7 +74,13 @@ class Snapshots:
         self._bytes += size
 
     def consider(self) -> None:
-        """Take a snapshot if enough was applied since the last one."""
+        """Take a snapshot if enough was applied since the last one.
+
+        Not while one is on its way to another member and a newer one exists already: the next would take its place on
+        the disk, and a member that is slower than that would begin again for ever.
+        """
+        if self._sender.under_way and len(self._store.snapshots()) > 1:
+            return
         options = self._owner.options
         since = self._owner.state.index - self._newest_index()
         if since > 0 and (since >= options.snapshot_entries or self._bytes >= options.snapshot_bytes):
@@ -129,7 +135,7 @@ class Snapshots:
         self.taken += 1
         node = self._owner.node
         keep_from = max(info.index - self._owner.options.tail_entries, 0)
-        if keep_from >= node.first_index:
+        if keep_from >= node.first_index and not self._sender.under_way:  # who receives one goes on from there
             node.compact(keep_from, meta_of(info))
             self._store.cut(keep_from)
         self._tell(None)

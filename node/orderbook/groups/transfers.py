@@ -50,6 +50,11 @@ class SnapshotSender:
         self._failed = failed
         self._sending: dict[int, _Sending] = {}
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a snapshot is on its way to anyone."""
+        return bool(self._sending)
+
     def start(self, to: int, info: SnapshotInfo) -> None:
         if to not in self._sending:
             self._sending[to] = _Sending(info, self._runtime.monotonic())
