@@ -222,6 +222,13 @@ class Roles:
         self.forwarded.answer(message)
 
     def _on_removed(self, message: Removed) -> None:
-        """Believe it unless this node knows a later configuration. Terms don't matter, nor does the sender."""
-        if message.configuration_index > self._state.in_force.since:
-            self._state.told_removed = True
+        """Believe it unless this node knows a later configuration. Terms don't matter, nor does the sender.
+
+        It may know the configuration that removed it without knowing that it is committed, and nobody sends it any
+        more of the log.
+        """
+        state = self._state
+        in_force = state.in_force
+        confirmed = message.configuration_index == in_force.since and state.id not in in_force.members
+        if message.configuration_index > in_force.since or confirmed:
+            state.told_removed = True

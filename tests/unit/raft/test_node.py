@@ -332,3 +332,11 @@ def test_a_newcomer_that_waits_to_be_added_is_not_removed() -> None:
     cluster = Cluster([1])
     raw = cluster.add(2)
     assert (raw.role, raw.removed, raw.is_voter) == (Role.LEARNER, False, False)
+
+
+def test_a_member_that_holds_the_configuration_without_it_learns_that_it_is_committed() -> None:
+    """Nobody sends it any more of the log, so this message is all that it will ever hear."""
+    raw = restart([*log(1), Entry(2, 1, EntryKind.CONFIGURATION, encode(configuration([2, 3])))], term=1)
+    assert not raw.removed
+    raw.step(3, Removed(1, 2))
+    assert raw.removed
