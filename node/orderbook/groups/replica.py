@@ -33,7 +33,6 @@ from orderbook.raft import (
     Outgoing,
     RawNode,
     Ready,
-    Removed,
     Role,
 )
 from orderbook.runtime import Runtime, Timer
@@ -254,7 +253,7 @@ class Replica:
         settled = not configuration.outgoing and node.commit >= node.configuration_index
         if self.leads and settled and member.id not in [known.id for known in members]:
             self._names[member.id] = peer
-            self._send_messages((Outgoing(member.id, Removed(node.term, node.configuration_index)),))
+            self._send_messages((Outgoing(member.id, node.removal()),))
 
     def send(self, to: int, kind: FrameKind, *fields: Any) -> bool:
         """Hand a frame to the channel; False if it surely does not leave."""

@@ -10,7 +10,7 @@ could let it count old answers for a shorter log), and a voter answers only when
 
 from __future__ import annotations
 
-from orderbook.raft.messages import PreVote, PreVoteReply, Removed, Vote, VoteReply
+from orderbook.raft.messages import PreVote, PreVoteReply, Vote, VoteReply
 from orderbook.raft.quorum import VoteResult
 from orderbook.raft.state import State
 from orderbook.raft.types import Role
@@ -118,7 +118,7 @@ class Election:
         if sender in in_force.members or in_force.configuration.outgoing or in_force.since > state.log.commit:
             return
         if not state.log.is_up_to_date(request.last_index, request.last_term):
-            state.send(sender, Removed(max(state.term, 1), in_force.since))
+            state.send(sender, state.removal())
 
     def _may_support(self, request: PreVote | Vote) -> bool:
         state = self._state

@@ -19,7 +19,7 @@ from orderbook.raft.errors import (
     TransferRefused,
 )
 from orderbook.raft.log import ENTRY_OVERHEAD
-from orderbook.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, Removed, TimeoutNow
+from orderbook.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply, TimeoutNow
 from orderbook.raft.progress import Inflight, Progress, ProgressState, ProgressStatus
 from orderbook.raft.quorum import VoteResult
 from orderbook.raft.reads import LeaderReads
@@ -222,7 +222,7 @@ class Leader:
             self._append_configuration(membership.leave(in_force.configuration))
             return False
         for member in self._removed:
-            state.send(member, Removed(state.term, in_force.since))
+            state.send(member, state.removal())
         self._removed = []
         return state.id not in in_force.voters
 

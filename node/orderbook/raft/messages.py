@@ -118,10 +118,15 @@ class ReadIndexReply(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """The receiver isn't in the configuration that was appended at ``configuration_index`` and is committed."""
+    """The receiver isn't in the configuration that was appended at ``configuration_index`` and is committed.
+
+    ``committed_term`` is the term of the last entry that its sender knows to be committed. No entry of an earlier term
+    will ever follow that one.
+    """
 
     term: int
     configuration_index: int
+    committed_term: int
 
 
 Message: TypeAlias = (
@@ -255,6 +260,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "round": _count,
     "request": _count,
     "configuration_index": _count,
+    "committed_term": _count,
     "granted": _flag,
     "transfer": _flag,
     "rejected": _flag,

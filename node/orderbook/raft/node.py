@@ -40,7 +40,7 @@ from collections.abc import Sequence
 from orderbook.raft.config import RaftConfig
 from orderbook.raft.errors import NotLeader
 from orderbook.raft.leader import Leader
-from orderbook.raft.messages import Message
+from orderbook.raft.messages import Message, Removed
 from orderbook.raft.progress import ProgressStatus
 from orderbook.raft.recovery import recovered_state
 from orderbook.raft.roles import Roles
@@ -331,6 +331,10 @@ class RawNode:
         if index > self._applied:
             raise ValueError(f"no snapshot at {index}: only {self._applied} is applied")
         return self._state.snapshot_meta(index)
+
+    def removal(self) -> Removed:
+        """The message for a member that isn't in ``configuration``, which must be committed."""
+        return self._state.removal()
 
     def _led(self) -> Leader:
         if not self._roles.leader:

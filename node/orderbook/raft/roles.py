@@ -222,13 +222,14 @@ class Roles:
         self.forwarded.answer(message)
 
     def _on_removed(self, message: Removed) -> None:
-        """Believe it unless this node knows a later configuration. Terms don't matter, nor does the sender.
+        """Believe it unless this node knows a later configuration. The message's term doesn't matter, nor its sender.
 
-        It may know the configuration that removed it without knowing that it is committed, and nobody sends it any
-        more of the log.
+        Nobody sends it any more of the log. So it may hold the configuration that removed it without knowing that it is
+        committed, or later ones that never will be: they are of an earlier term than what is committed elsewhere.
         """
         state = self._state
         in_force = state.in_force
         confirmed = message.configuration_index == in_force.since and state.id not in in_force.members
-        if message.configuration_index > in_force.since or confirmed:
+        dead = in_force.since > state.log.commit and (state.log.term_at(in_force.since) or 0) < message.committed_term
+        if message.configuration_index > in_force.since or confirmed or dead:
             state.told_removed = True

@@ -12,7 +12,7 @@ from orderbook.raft.config import RaftConfig
 from orderbook.raft.durability import Durability
 from orderbook.raft.log import Log
 from orderbook.raft.membership import History, InForce
-from orderbook.raft.messages import Message
+from orderbook.raft.messages import Message, Removed
 from orderbook.raft.types import Entry, HardState, Outgoing, ReadState, Role, SnapshotMeta, SnapshotSend
 
 
@@ -102,6 +102,10 @@ class State:
         self.log.restart_after(meta.index, meta.term)
         self.configurations.restarted(meta.configuration_index, meta.configuration)
         self.was_member = self.was_member or self.id in self.in_force.members
+
+    def removal(self) -> Removed:
+        """What to tell a member that isn't in the configuration in force, when that is committed."""
+        return Removed(max(self.term, 1), self.in_force.since, self.log.term_at(self.log.commit) or 0)
 
     def snapshot_meta(self, index: int) -> SnapshotMeta:
         """What a snapshot of everything applied up to ``index`` must carry."""

@@ -106,7 +106,7 @@ def test_4_2_3_nobody_is_called_removed_by_a_change_that_may_not_come_to_pass() 
     assert sent(raw) == [(3, PreVoteReply(1, False))]
     raw.step(2, Heartbeat(1, 2, 0))
     raw.step(3, PreVote(2, 1, 1))
-    assert (3, Removed(1, 2)) in sent(raw)
+    assert (3, Removed(1, 2, 1)) in sent(raw)
 
 
 def test_4_2_3_a_candidate_with_a_longer_log_may_know_a_later_configuration() -> None:

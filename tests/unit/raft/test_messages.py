@@ -54,7 +54,7 @@ ONE_OF_EACH: list[Message] = [
     TimeoutNow(3),
     ReadIndex(3, 2**62),
     ReadIndexReply(3, 2**62, 0),
-    Removed(3, 5),
+    Removed(3, 5, 2),
 ]
 
 

@@ -293,9 +293,9 @@ def test_a_newer_snapshot_takes_the_place_of_one_under_way() -> None:
 
 def test_a_removed_member_believes_only_a_later_configuration_and_a_leader_again() -> None:
     raw = restart(log(1, 1), term=1)
-    raw.step(3, Removed(1, 0))
+    raw.step(3, Removed(1, 0, 0))
     assert not raw.removed
-    raw.step(3, Removed(1, 2))
+    raw.step(3, Removed(1, 2, 1))
     assert raw.removed
     raw.campaign()
     assert raw.role is Role.FOLLOWER
@@ -338,5 +338,15 @@ def test_a_member_that_holds_the_configuration_without_it_learns_that_it_is_comm
     """Nobody sends it any more of the log, so this message is all that it will ever hear."""
     raw = restart([*log(1), Entry(2, 1, EntryKind.CONFIGURATION, encode(configuration([2, 3])))], term=1)
     assert not raw.removed
-    raw.step(3, Removed(1, 2))
+    raw.step(3, Removed(1, 2, 1))
+    assert raw.removed
+
+
+def test_a_removed_member_holds_on_to_a_later_configuration_only_while_it_may_be_committed_yet() -> None:
+    """It led, appended a change, and lost its place; the group then went on without it, from before that change."""
+    change = Entry(3, 2, EntryKind.CONFIGURATION, encode(configuration([1, 2])))
+    raw = restart([*log(1, 1), change], term=2, commit=2)
+    raw.step(3, Removed(3, 2, 2))
+    assert not raw.removed
+    raw.step(3, Removed(3, 2, 3))
     assert raw.removed
