@@ -235,6 +235,7 @@ class Observation:
     group: GroupSeen | None = None
     unanswered: str = ""
     has_service_monitors: bool = False
+    operator_namespace: str = ""  # where the operator's own pods are: they may reach the nodes
     may_upgrade: bool = True
 
     @property
