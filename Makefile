@@ -5,6 +5,9 @@ VENV ?= .venv
 RECORDED_FLOW ?= ../shared/data
 LOCAL_CLUSTER ?= ../shared/cluster/cluster
 
+SEEDS ?= 1000
+FIRST ?= 0
+
 IMAGE ?= orderbook:dev
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
@@ -13,7 +16,7 @@ DETERMINISTIC := tests/unit/raft tests/unit/book tests/property tests/unit/group
 BIN := $(VENV)/bin
 export RECORDED_FLOW LOCAL_CLUSTER
 
-.PHONY: demo test check format bench build image lock clean
+.PHONY: demo test simulate check format bench build image lock clean
 
 ## Three durable nodes, two traders, one observer; then the leader is killed.
 demo: build
@@ -23,6 +26,10 @@ demo: build
 test: build
 	PYTHONHASHSEED=1 $(BIN)/pytest -n auto tests
 	PYTHONHASHSEED=2 $(BIN)/pytest -n auto -q $(DETERMINISTIC)
+
+## SEEDS worlds of faults on all cores: what failed, minimised, and a summary. Seeds FIRST on, if it is given.
+simulate: build
+	PYTHONPATH=node:tests $(BIN)/python -m simulation --seeds $(FIRST)-$$(($(FIRST) + $(SEEDS) - 1))
 
 ## Formatting, lint and types.
 check: $(VENV)/installed

@@ -3,7 +3,7 @@
 --seed N        one seed; a failure comes with the last lines of what happened
 --minimise      leave out faults of a failing seed as long as it still fails in the same way
 --faults 0,4,7  only these faults of the seed's schedule
---seeds A-B     many seeds, on all cores, with a summary
+--seeds A-B     many seeds, on all cores, with progress and a summary; what fails is minimised at the end
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
+from simulation.minimise import Minimised, minimised
 from simulation.schedule import draw_schedule
 from simulation.world import Report, World, draw_shape
 
 SHOWN_LINES = 80
+PROGRESS_EVERY = 100  # seeds
+MINIMISED = 3  # failing seeds of a long run
 
 
 class Outcome(NamedTuple):
@@ -59,63 +62,65 @@ def run_one(seed: int, numbers: list[int] | None, lines: int) -> int:
 
 
 def minimise(seed: int) -> int:
-    """Drop faults, the greater parts first, while the failure stays of its kind."""
-    schedule = draw_schedule(seed, draw_shape(seed).seconds)
-    kind = _failure_of(seed, list(range(len(schedule))))
-    if kind is None:
+    found = minimised(seed)
+    if found is None:
         print(f"seed {seed} doesn't fail")
         return 0
-    kept = list(range(len(schedule)))
-    size = max(1, len(kept) // 2)
-    while size:
-        start = 0
-        while start < len(kept):
-            fewer = kept[:start] + kept[start + size :]
-            if _failure_of(seed, fewer) == kind:
-                kept = fewer
-            else:
-                start += size
-        size //= 2
-    for number in kept:
-        print(f"{number:4}  {schedule[number].at:9.4f}  {schedule[number].kind}")
-    print(f"{kind}; again: {repeat_command(seed)} --faults {','.join(map(str, kept))}")
+    _print_minimised(found)
     return 1
 
 
-def _failure_of(seed: int, numbers: list[int]) -> str | None:
-    schedule = draw_schedule(seed, draw_shape(seed).seconds)
-    try:
-        World(seed, [schedule[number] for number in numbers]).run()
-    except Exception as error:  # noqa: BLE001
-        return type(error).__name__
-    return None
+def _print_minimised(found: Minimised) -> None:
+    for number, fault in found.faults:
+        print(f"{number:4}  {fault.at:9.4f}  {fault.kind}")
+    numbers = ",".join(str(number) for number, _ in found.faults)
+    command = repeat_command(found.seed) + (f" --faults {numbers}" if numbers else " --faults none")
+    print(f"{found.failure}; {len(found.faults)} faults are enough; again: {command}", flush=True)
+
+
+class Total:
+    """What many runs add up to."""
+
+    def __init__(self) -> None:
+        self.failures: list[Outcome] = []
+        self.faults: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.hours = 0.0
+        self.steps = 0
+        self.seeds = 0
+        self._began = time.monotonic()
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        if outcome.report is None:
+            self.failures.append(outcome)
+            return
+        self.faults += outcome.report.faults
+        self.counts += outcome.report.counts
+        self.hours += outcome.report.virtual_seconds / 3600
+        self.steps += outcome.report.steps
+
+    def line(self) -> str:
+        took = time.monotonic() - self._began
+        return (
+            f"{self.seeds} seeds, {len(self.failures)} failures, {self.hours:.1f} simulated hours, "
+            f"{self.steps} steps in {took:.0f} s ({self.steps / took:.0f} steps/s)"
+        )
 
 
 def run_many(first: int, last: int, processes: int) -> int:
-    began = time.monotonic()
-    failures: list[Outcome] = []
-    faults: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    seconds = 0.0
-    steps = 0
-    for done, outcome in enumerate(_outcomes(first, last, processes), 1):
+    total = Total()
+    for outcome in _outcomes(first, last, processes):
+        total.add(outcome)
         if outcome.report is None:
-            failures.append(outcome)
             print(f"seed {outcome.seed} fails: {outcome.failure}\n  again: {repeat_command(outcome.seed)}", flush=True)
-        else:
-            faults += outcome.report.faults
-            counts += outcome.report.counts
-            seconds += outcome.report.virtual_seconds
-            steps += outcome.report.steps
-        if done % 100 == 0:
-            print(f"{done} seeds, {len(failures)} failures, {time.monotonic() - began:.0f} s", flush=True)
-    took = time.monotonic() - began
-    print(f"faults: {_in_words(faults)}\n{_in_words(counts)}")
-    print(
-        f"{last - first + 1} seeds, {len(failures)} failures, {seconds / 3600:.1f} simulated hours, {steps} steps "
-        f"in {took:.0f} s ({steps / took:.0f} steps/s on {processes} processes)"
-    )
-    return 1 if failures else 0
+        if total.seeds % PROGRESS_EVERY == 0:
+            print(total.line(), flush=True)
+    summary = total.line()
+    for outcome in total.failures[:MINIMISED]:
+        minimise(outcome.seed)
+    print(f"faults: {_in_words(total.faults)}\n{_in_words(total.counts)}\n{summary}, on {processes} processes")
+    return 1 if total.failures else 0
 
 
 def _outcomes(first: int, last: int, processes: int) -> Iterator[Outcome]:
@@ -131,23 +136,30 @@ def _in_words(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(counter.items()))
 
 
+def _range_of(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    return int(first), int(last or first)
+
+
+def _numbers_of(text: str) -> list[int]:
+    return [] if text == "none" else [int(number) for number in text.split(",")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__.split("\n", 1)[0])
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int)
-    which.add_argument("--seeds", metavar="A-B")
-    parser.add_argument("--faults", help="comma-separated numbers of faults")
+    which.add_argument("--seeds", metavar="A-B", type=_range_of)
+    parser.add_argument("--faults", type=_numbers_of, help="comma-separated numbers of faults, or none")
     parser.add_argument("--minimise", action="store_true")
     parser.add_argument("--lines", type=int, default=SHOWN_LINES, help="how much of what happened is shown")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     if options.seeds is not None:
-        first, _, last = options.seeds.partition("-")
-        return run_many(int(first), int(last or first), options.processes)
+        return run_many(*options.seeds, options.processes)
     if options.minimise:
         return minimise(options.seed)
-    numbers = [int(number) for number in options.faults.split(",")] if options.faults else None
-    return run_one(options.seed, numbers, options.lines)
+    return run_one(options.seed, options.faults, options.lines)
 
 
 if __name__ == "__main__":
