@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("faults", "process", "simulation", "unit")
+pytest.register_assert_rewrite("faults", "linearizability", "process", "simulation", "unit")
