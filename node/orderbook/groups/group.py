@@ -309,13 +309,8 @@ class Group:
 
     @property
     def is_online(self) -> bool:
-        """This member knows a leader and has applied all that it knows to be committed."""
-        replica = self.replica
-        if replica is None or replica.phase is not Phase.MEMBER or not replica.leader:
-            return False
-        node = replica.node
-        heard = node.has_committed_in_term if replica.leads else node.commit > 0
-        return heard and replica.state.index >= node.commit
+        """This member knows a leader, follows its log, and has applied all that it knows to be committed."""
+        return self.replica is not None and self.replica.is_online
 
     def _applied(self, applied: Applied) -> None:
         for listener in self.on_applied:

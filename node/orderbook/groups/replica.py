@@ -88,6 +88,7 @@ class Replica:
         self._pump_due = False
         self._leader = 0
         self._was_leading = False
+        self._caught_up = False  # it was online since it started, or since a snapshot replaced its state
         self._timer: Timer | None = None
         self._tick_due = 0.0
 
@@ -136,6 +137,15 @@ class Replica:
     @property
     def _serves(self) -> bool:
         return self.phase is Phase.MEMBER
+
+    @property
+    def is_online(self) -> bool:
+        """It knows a leader, follows its log, and has applied all that it knows to be committed."""
+        return self._follows and self.state.index >= self.node.commit > 0
+
+    @property
+    def _follows(self) -> bool:
+        return self._serves and self.leader != 0 and self.node.in_step and not self._snapshots.is_awaited
 
     def name_of(self, member: int) -> str | None:
         return self._names.get(member)
@@ -189,6 +199,9 @@ class Replica:
             return "no_leader"
         if self.leads and self._leading.disk == "full":
             return "disk_full"
+        self._caught_up = self._caught_up or self.is_online
+        if not self._caught_up or not (self.leads or self._follows):
+            return "not_online"  # its own apply answers: late, or never
         return None
 
     # --- frames -------------------------------------------------------------------------------------------------------
@@ -417,6 +430,7 @@ class Replica:
     def begin_restoring(self) -> None:
         """A snapshot from the leader is about to take the place of the state."""
         self.phase = Phase.RESTORING
+        self._caught_up = False
         self._committed.clear()
         self._reads.stop("restoring")
         self._changed()

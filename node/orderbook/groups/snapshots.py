@@ -63,6 +63,7 @@ class Snapshots:
         self._wanted: dict[int, int] = {}  # who waits for a snapshot of at least which index
         self._bytes = 0  # of log since the last snapshot
         self._installing: SnapshotMeta | None = None
+        self._offered = 0  # index of the newest snapshot that a leader began to send here
         self._receiving = False
         self._stopped = False
         self._settled: asyncio.Future[None] | None = None
@@ -205,6 +206,11 @@ class Snapshots:
     def _sending_failed(self, error: BaseException) -> None:
         self.failed += 1
 
+    @property
+    def is_awaited(self) -> bool:
+        """A leader sends this member what its log no longer holds, and it is not installed yet."""
+        return self._offered > self._owner.state.index
+
     # --- receiving ----------------------------------------------------------------------------------------------------
 
     def on_chunk(self, sender: int, fields: list[object], offset: int, data: bytes) -> None:
@@ -215,6 +221,7 @@ class Snapshots:
         if offer.index <= self._owner.state.index:
             self._owner.send(sender, FrameKind.SNAPSHOT_PROGRESS, offer.index, offer.size, None)
             return
+        self._offered = offer.index
         self._receiving = True
         self._runtime.spawn(self._receive(sender, offer, offset, data), "receive snapshot")
 

@@ -17,9 +17,11 @@ class Follower:
         self._state = state
         self._matched = 0  # equal to the leader's log up to here, and not confirmed yet
         self._confirmed = 0  # an answer with this index was sent to this leader
+        self.in_step = False  # this log leads to where the leader's appends go on
 
     def reset(self) -> None:
         """Another term or leader: nothing is owed to the one before."""
+        self.in_step = False
         self._matched = 0
         self._confirmed = 0
 
@@ -32,10 +34,12 @@ class Follower:
             entries = entries[log.commit - previous :]
             previous = log.commit
         elif not log.has(previous, message.prev_term):
+            self.in_step = False
             hint = log.last_of_term(min(previous, log.last_index), message.prev_term)
             reply = AppendReply(state.term, previous, True, hint, log.term_at(hint) or 0)
             state.send(state.leader, reply)
             return
+        self.in_step = True
         known = log.first_unknown(entries)
         if known < len(entries):
             new = entries[known:] if known else entries
@@ -56,6 +60,7 @@ class Follower:
 
     def install(self, message: InstallSnapshot) -> None:
         """Replace the log by the snapshot, unless it holds nothing new or the log already leads to its place."""
+        self.in_step = True
         state = self._state
         meta = message.meta
         if meta.index > state.log.commit:

@@ -318,6 +318,14 @@ class RawNode:
         return self._roles.leader is not None and self._roles.leader.has_committed
 
     @property
+    def in_step(self) -> bool:
+        """Whether what this node's leader appends finds its place here. A leader's own log does once it is ready.
+
+        False for a node that has yet to learn where its log and its leader's part, or that waits for a snapshot.
+        """
+        return self.has_committed_in_term if self._roles.leader else self._roles.follower.in_step
+
+    @property
     def transferee(self) -> int:
         """Whom this leader is giving its leadership to, 0 for nobody."""
         return self._roles.leader.transferee if self._roles.leader else 0

@@ -4,11 +4,15 @@ import pytest
 
 from orderbook.book import Fills, Order, OrderCount, PlaceOrder, Side
 from orderbook.groups.administration import change_members
-from orderbook.groups.errors import NotBootstrapped
+from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable
 from orderbook.groups.group import Consistency
 from orderbook.groups.recovery import RecoveryRefused
 from orderbook.groups.replica import Phase
+from orderbook.groups.replicated import Applied
 from orderbook.raft import Member
+from orderbook.wire.envelope import EntryType, Header
+from orderbook.wire.frames import FrameKind, unpack_frame
+from orderbook.wire.roles import Role
 from unit.groups.real_members import SECONDS, RealMembers, until
 
 
@@ -93,6 +97,61 @@ async def test_a_removed_member_keeps_its_directory_aside_and_can_be_added_again
     await gone.execute(order(1000, Side.ASK, 100))
     assert len((await gone.query(Fills())).value) == 1
     await members.equal()
+
+
+class Held:
+    """Frames of one kind that a member gets are kept back until they are let through."""
+
+    def __init__(self, group, kind: FrameKind) -> None:
+        self.frames: list[tuple[str, bytes]] = []
+        self._channel = group.setup.channel
+        self._on_frame = self._channel.on_frame
+        self._kind = kind
+        self._channel.on_frame = self._hold
+
+    def _hold(self, peer: str, data: bytes) -> None:
+        frame = unpack_frame(data)
+        if frame is not None and frame.kind == self._kind:
+            self.frames.append((peer, data))
+        else:
+            self._on_frame(peer, data)
+
+    def let_through(self) -> None:
+        self._channel.on_frame = self._on_frame
+        for frame in self.frames:
+            self._on_frame(*frame)
+
+
+def submit(group, *commands) -> list[tuple[Applied | None, GroupError | None]]:
+    """Hand a batch to one member, with no client around it that tries again; the list gets the outcome."""
+    outcome: list[tuple[Applied | None, GroupError | None]] = []
+    header = Header(0, 0, 0, 0, len(commands), 0, "alice", Role.ADMIN)
+    body = group.machine.encode(commands)
+    group.replica.submit(EntryType.PLAIN_COMMANDS, header, body, lambda *end: outcome.append(end))
+    return outcome
+
+
+async def test_a_member_that_waits_for_a_snapshot_is_not_online_and_takes_no_requests(members):
+    """What it handed to the leader would end Uncertain: the snapshot replaces the log where the entry stands."""
+    await members.start("a", "b", "c")
+    await members.online()
+    name = members.a_follower().identity.name
+    await members.close(name)
+    leader = members.leader()
+    for number in range(1, 500):
+        await leader.execute(order(number))
+    await until(lambda: leader.replica.node.first_index > 1, "the log was cut")
+    behind = await members.open(name)
+    held = Held(behind, FrameKind.SNAPSHOT_CHUNK)
+    await until(lambda: behind.replica.leader and held.frames, "the leader sends a snapshot")
+    assert not behind.is_online
+    ((_, error),) = submit(behind, order(1000))
+    assert isinstance(error, Unavailable)
+    assert error.reason == "not_online"
+    held.let_through()
+    await behind.execute(order(1001))
+    assert behind.is_online
+    assert (await leader.query(OrderCount())).value == 500
 
 
 async def test_a_member_that_lost_its_disk_is_swapped_for_its_successor(members, tmp_path):

@@ -350,3 +350,25 @@ def test_a_removed_member_holds_on_to_a_later_configuration_only_while_it_may_be
     assert not raw.removed
     raw.step(3, Removed(3, 2, 3))
     assert raw.removed
+
+
+def test_a_follower_is_in_step_once_an_append_found_its_place() -> None:
+    follower = restart(log(1, 1, 2), term=3)
+    assert not follower.in_step
+    follower.step(2, Append(3, 5, 3, 5, ()))
+    assert not follower.in_step, "its log ends before that"
+    follower.step(2, Append(3, 2, 1, 2, ()))
+    assert follower.in_step
+    follower.step(2, Append(3, 9, 3, 9, ()))
+    assert not follower.in_step, "what lies between was lost, or the leader has cut it"
+    follower.step(2, InstallSnapshot(3, SnapshotMeta(8, 3, THREE, 0)))
+    assert follower.in_step
+    follower.step(3, Append(4, 20, 4, 20, ()))
+    assert not follower.in_step, "another leader"
+
+
+def test_a_leader_is_in_step_once_an_entry_of_its_term_is_committed() -> None:
+    cluster = Cluster([1, 2, 3])
+    cluster.campaign(1)
+    cluster.stabilize()
+    assert all(peer.node.in_step for peer in cluster.peers.values())
