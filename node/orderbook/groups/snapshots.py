@@ -114,15 +114,23 @@ class Snapshots:
             writer.commit()
 
         def written(error: BaseException | None) -> None:
-            if error is not None or self._stopped:
-                self._writing = False
-                self.failed += error is not None
-                self._tell(error)
-                self._may_be_settled()
-                return
-            self._worker.submit(lambda: self._store.snapshot_committed(index), self._committed)
+            if error is None and not self._stopped:
+                self._worker.submit(lambda: self._store.snapshot_committed(index), self._committed)
+            elif error is None or self._stopped:  # the next opening of the directory removes what is unfinished
+                self._not_written(error)
+            else:
+                self._worker.submit(writer.abort, lambda _none, problem: self._not_written(error, problem))
 
         self._runtime.fork(write, written)
+
+    def _not_written(self, error: BaseException | None, problem: BaseException | None = None) -> None:
+        """The child failed, or nobody wants its work any more. ``problem``: its file could not be removed either."""
+        self._writing = False
+        self.failed += error is not None
+        if error is not None and problem is not None:
+            error.add_note(f"and what it had written of the snapshot could not be removed: {problem!r}")
+        self._tell(error)
+        self._may_be_settled()
 
     def _committed(self, info: SnapshotInfo | None, error: BaseException | None) -> None:
         self._writing = False

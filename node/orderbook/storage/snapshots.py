@@ -77,10 +77,11 @@ class SnapshotWriter:
         self._filesystem.sync_directory(self._directory)
 
     def abort(self) -> None:
+        """Remove what was written of it: by this process, or by a forked child that has ended."""
         if self._file is not None:
             self._file.close()
-            with suppress(FileNotFoundError):
-                self._filesystem.unlink(self._path(WRITING))
+        with suppress(FileNotFoundError):
+            self._filesystem.unlink(self._path(WRITING))
 
     def _path(self, suffix: str) -> str:
         return f"{self._directory}/{self._name}{suffix}"

@@ -1,5 +1,9 @@
 """Whole lives of members: added, removed, come back, and the only one left."""
 
+import asyncio
+import os
+import signal
+
 import pytest
 
 from orderbook.book import Fills, Order, OrderCount, PlaceOrder, Side
@@ -249,6 +253,50 @@ async def test_a_removed_member_never_begins_another_group_though_it_was_given_n
     await until(lambda: first.replica is None, "it comes back as a new member")
     await until(lambda: "waits to be added" in first.waits_for, "it waits to be added again")
     assert incarnation.hex() in first.waits_for
+
+
+def _raise() -> None:
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("end", [_raise, lambda: os.kill(os.getpid(), signal.SIGKILL)], ids=["failed", "killed"])
+async def test_what_a_failed_child_wrote_of_a_snapshot_is_removed_at_once(members, end):
+    await members.start("a", size=1)
+    await members.online()
+    member = members.groups["a"]
+    state = member.replica.state
+    began = asyncio.Event()
+
+    def chunks():
+        """Runs in the child."""
+        yield bytes(4 << 20)
+        end()
+
+    def unfinished():
+        return list((members.root / "a").glob("*.writing"))
+
+    real_fork = members.runtime.fork
+
+    def fork(job, done):
+        def ended(error):
+            assert unfinished(), "the child left something"
+            done(error)
+            began.set()
+
+        real_fork(job, ended)
+
+    state.snapshot, members.runtime.fork = chunks, fork
+    ends: list[BaseException | None] = []
+    member.replica.take_snapshot(ends.append)
+    await asyncio.wait_for(began.wait(), SECONDS)
+    await until(lambda: ends, "the caller is told")
+    assert ends[0] is not None
+    assert unfinished() == []
+    del state.snapshot
+    members.runtime.fork = real_fork
+    member.replica.take_snapshot(ends.append)
+    await until(lambda: len(ends) == 2, "the next snapshot is taken")
+    assert ends[1] is None
 
 
 async def test_a_removed_member_leaves_its_directory_only_when_no_snapshot_is_being_written_to_it(members):
