@@ -141,14 +141,15 @@ class Group:
             self._session.close()
             self._session = None
         left = self._membership
+        incarnation = left.identity.incarnation
         await left.close()
         if left.replica is not None:
             await left.replica.settled()
         setup = self.setup
         if set_directory_aside:
-            setup = setup._replace(options=setup.options._replace(incarnation=left.identity.incarnation))
+            setup = setup._replace(options=setup.options._replace(incarnation=incarnation))
             worker = self._runtime.worker("set aside")
-            await run_on(worker, lambda: set_aside(setup.filesystem, setup.directory))
+            await run_on(worker, lambda: set_aside(setup.filesystem, setup.directory, incarnation))
             worker.close()
         if not self._closed:
             self._membership = await Membership.enter(setup, self._entered)

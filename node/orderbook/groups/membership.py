@@ -34,7 +34,7 @@ from orderbook.raft import (
     encode_configuration,
 )
 from orderbook.runtime import Runtime, Timer, Worker
-from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions
+from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions, left_incarnation
 from orderbook.wire.frames import Frame, FrameKind, MalformedFrame, unpack_frame
 
 
@@ -100,7 +100,8 @@ class Membership:
         if identity.incarnation:
             await membership._start(recovered)
         else:
-            membership._join()
+            left = await run_on(worker, lambda: left_incarnation(setup.filesystem, setup.directory))
+            membership._join(setup.options.incarnation or left)
         channel = setup.channel
         channel.on_frame = membership._on_frame
         channel.on_connected = membership._on_connected
@@ -135,7 +136,8 @@ class Membership:
 
     # --- entering -----------------------------------------------------------------------------------------------------
 
-    def _join(self) -> None:
+    def _join(self, given: bytes) -> None:
+        """Find a group: that of the incarnation ``given``, if any was recorded elsewhere or left here before."""
         options = self._setup.options
         self._joining = Joining(
             self._runtime,
@@ -143,7 +145,7 @@ class Membership:
             self._setup.group_id,
             Member(self.identity.name, self.identity.member_id),
             options.initial_size,
-            options.incarnation,
+            given,
             options.announce_every,
             self._joined,
         )

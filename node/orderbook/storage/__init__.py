@@ -10,7 +10,7 @@ aside           a directory's contents moved aside
 filesystem      what is asked of a file system                 disk       the real one
 """
 
-from orderbook.storage.aside import set_aside
+from orderbook.storage.aside import left_incarnation, set_aside
 from orderbook.storage.disk import Disk
 from orderbook.storage.errors import (
     DirectoryLocked,
@@ -51,5 +51,6 @@ __all__ = [
     "StoreFailed",
     "StoreOptions",
     "UnknownFormat",
+    "left_incarnation",
     "set_aside",
 ]

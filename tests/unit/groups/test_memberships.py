@@ -253,6 +253,12 @@ async def test_a_removed_member_never_begins_another_group_though_it_was_given_n
     await until(lambda: first.replica is None, "it comes back as a new member")
     await until(lambda: "waits to be added" in first.waits_for, "it waits to be added again")
     assert incarnation.hex() in first.waits_for
+    await members.close("a")
+    await members.close("b")
+    again = await members.open("a", size=1)
+    await until(lambda: again.replica is not None or "waits for one who knows" in again.waits_for, "it looks around")
+    assert again.replica is None
+    assert incarnation.hex() in again.waits_for
 
 
 def _raise() -> None:
