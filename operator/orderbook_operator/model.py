@@ -1,0 +1,77 @@
+"""What every part of the resource is: frozen, in camelCase outside, with rules that the API server checks too.
+
+A ``Rule`` stands beside the fields that it is about, in both forms: CEL for the API server, which refuses a wrong
+``kubectl apply`` with the rule's sentence, and ``holds`` for whoever reads a resource from elsewhere, such as a file. A
+rule of changes (with ``oldSelf``) has no pure form: only the API server knows what was there before.
+
+The description of a field is the docstring below it; ``kubectl explain`` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+class Rule(NamedTuple):
+    """What must hold of an object; ``message`` is a sentence that says what is allowed.
+
+    ``path`` names the field that a refusal is about, relative to the object (``.replicas``); None is the object itself.
+    """
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool] | None = None
+    path: str | None = None
+
+    @property
+    def is_of_changes(self) -> bool:
+        return "oldSelf" in self.cel
+
+    def document(self) -> dict[str, str]:
+        named = {} if self.path is None else {"fieldPath": self.path}
+        return {"rule": self.cel, "message": self.message, **named}
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _follows_its_rules(self) -> Self:
+        for rule in self.rules:
+            if rule.holds is not None and not rule.holds(self):
+                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        document = handler(schema)
+        if cls.rules:
+            handler.resolve_ref_schema(document)[VALIDATIONS] = [rule.document() for rule in cls.rules]
+        return document
+
+
+def list_map(*keys: str) -> dict[str, Any]:
+    """The mark of a list whose items are told apart by these fields: applied by several managers, no two alike."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+ATOMIC_MAP: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
