@@ -18,9 +18,13 @@ FINALIZER = f"{API_GROUP}/teardown"
 # Annotations by which a person consents to what is never done automatically.
 RECOVER = f"{API_GROUP}/recover"  # <name>/<id>@<incarnation>: bring a lost majority back from this survivor
 REPLACE_MEMBER = f"{API_GROUP}/replace-member"  # <name>/<id>: delete this member's pinned claim, then replace it
+# Each new value asks once for new keys of certificates and tokens: see credentials.py.
+ROTATE = f"{API_GROUP}/rotate"
 
 # On the pod template: what it was rendered from. Its change is what a roll is.
 TEMPLATE = f"{API_GROUP}/template"
+# On the StatefulSet: the rendering whose roll was stopped. Written with the template that replaces it, in one update.
+FAILED_TEMPLATE = f"{API_GROUP}/failed-template"
 # On a claim: the id of the member that left the configuration. Growing again removes it.
 RETIRED = f"{API_GROUP}/retired"
 # On every owned object and pod: the group. Watches and lists select by it.
@@ -37,6 +41,16 @@ DATA_VOLUME = "data"
 IDENTITY_KEY = "key"
 IDENTITY_INITIAL_SIZE = "initial-size"
 IDENTITY_INCARNATION = "incarnation"
+
+# Keys of the credentials Secret, also the files that a node reads.
+PEER_CERTIFICATE = "tls.crt"
+PEER_KEY = "tls.key"
+CLIENT_CERTIFICATE = "client.crt"
+CLIENT_KEY = "client.key"
+TRUST = "ca.crt"
+TOKEN_KEYS = "tokens.jwks"
+
+CLUSTER_DOMAIN = "cluster.local"
 
 
 def selector(group: str) -> dict[str, str]:
@@ -92,6 +106,16 @@ def authority_secret(group: str) -> str:
 def credentials_secret(group: str) -> str:
     """What nodes mount: their certificate, whom they trust, the public keys of tokens."""
     return f"{group}-credentials"
+
+
+def service_host(service: str, namespace: str) -> str:
+    """The full DNS name of a Service; a pod of a headless one is found at ``<pod>.<this>``."""
+    return f"{service}.{namespace}.svc.{CLUSTER_DOMAIN}"
+
+
+def audience(group: str, namespace: str) -> str:
+    """Whom a token is for: what nodes ask of its ``aud``."""
+    return f"{group}.{namespace}"
 
 
 def pod(group: str, ordinal: int) -> str:

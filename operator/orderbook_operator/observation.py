@@ -81,21 +81,33 @@ class ClaimSeen:
 
 @dataclass(frozen=True)
 class StatefulSetSeen:
-    """``current``: its controller has seen the newest spec, so that ``update_revision`` is that spec's."""
+    """``current``: its controller has seen the newest spec, so that ``update_revision`` is that spec's.
+
+    It has the pods of the ordinals ``first`` (``spec.ordinals.start``) to ``first`` + ``replicas`` - 1.
+    """
 
     uid: str
     replicas: int
     template: str  # our annotation on its pod template
     update_revision: str
     current: bool
+    first: int = 0
+
+    def is_only(self, ordinal: int) -> bool:
+        """It is narrowed to the pod of this ordinal."""
+        return (self.first, self.replicas) == (ordinal, 1)
 
 
 @dataclass(frozen=True)
 class RevisionSeen:
-    """A ControllerRevision of the StatefulSet: the pod template under a revision's name, to put it back."""
+    """A ControllerRevision of the StatefulSet: the pod template under a revision's name, to put it back.
+
+    ``number`` is its ``revision``: it grows, also when the template is one that was there before.
+    """
 
     name: str
     template: Manifest
+    number: int = 0
 
 
 class MemberSeen(NamedTuple):
