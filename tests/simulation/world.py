@@ -12,7 +12,6 @@ from random import Random
 from typing import Any, NamedTuple
 
 from faults.network import Conditions, FaultyNetwork
-from orderbook.groups import transfers
 from orderbook.groups.options import ReplicaOptions
 from orderbook.raft import Role
 from orderbook.storage import StoreOptions
@@ -98,7 +97,7 @@ def draw_shape(seed: int) -> Shape:
         store_options,
         random.choice(((20e-6, 1e-3), (100e-6, 10e-3), (1e-3, 60e-3))),
         Conditions(delay=random.choice(((0.0001, 0.001), (0.001, 0.02), (0.0001, 0.1)))),
-        random.choice((700, 4000, transfers.CHUNK_BYTES)),
+        random.choice((700, 4000, ReplicaOptions().snapshot_chunk_bytes)),
     )
 
 
@@ -147,7 +146,7 @@ class World:
             self.peers,
             self.client_network,
             shape.kind,
-            shape.options,
+            shape.options._replace(snapshot_chunk_bytes=shape.chunk_bytes),
             shape.store_options,
             shape.disk_seconds,
             self._unexpected,
@@ -178,12 +177,9 @@ class World:
 
     def run(self) -> Report:
         """Raises what is wrong: LawBroken, NotHealed, or the error that a process ended with."""
-        usual = transfers.CHUNK_BYTES
-        transfers.CHUNK_BYTES = self.shape.chunk_bytes  # no member would ever set it; small worlds need small chunks
         try:
             return self._run()
         finally:
-            transfers.CHUNK_BYTES = usual
             for process in [*self._processes, *(node.runtime for node in self.nodes.values())]:
                 if process is not None:
                     process.end()

@@ -17,6 +17,7 @@ class ReplicaOptions(NamedTuple):
     unheard_every: float = 2.0  # how often a member that hears no leader asks whether it was removed
     snapshot_entries: int = 50_000  # applied since the last snapshot: take one
     snapshot_bytes: int = 256 << 20
+    snapshot_chunk_bytes: int = 256 << 10  # of a snapshot in one frame to another member; the peers' limit is larger
     tail_entries: int = 5_000  # kept in memory and on disk before a snapshot, for slow followers
     check_every: int = 1_000  # entries between two checks for divergence
     clock_lead_ms: int = 500  # how far the leader's stamp may be ahead of the voters' median clock

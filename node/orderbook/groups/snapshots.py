@@ -58,7 +58,15 @@ class Snapshots:
         self._store = store
         self._owner = owner
         self._worker = runtime.worker("snapshots")
-        self._sender = SnapshotSender(runtime, store, self._worker, self._send_chunk, self._sent, self._sending_failed)
+        self._sender = SnapshotSender(
+            runtime,
+            store,
+            self._worker,
+            owner.options.snapshot_chunk_bytes,
+            self._send_chunk,
+            self._sent,
+            self._sending_failed,
+        )
         self._writing = False
         self._wanted: dict[int, int] = {}  # who waits for a snapshot of at least which index
         self._bytes = 0  # of log since the last snapshot

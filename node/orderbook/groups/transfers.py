@@ -12,7 +12,6 @@ from collections.abc import Callable
 from orderbook.runtime import Runtime, Worker
 from orderbook.storage import SnapshotInfo, Store
 
-CHUNK_BYTES = 256 << 10
 RESEND_SECONDS = 1.0
 GIVE_UP_SECONDS = 20.0
 
@@ -31,13 +30,14 @@ class _Sending:
 
 
 class SnapshotSender:
-    """The leader's side. ``finished(to, index, ok)`` is called once for each transfer that began."""
+    """The leader's side, ``chunk_bytes`` in a frame. ``finished(to, index, ok)`` is called once for each transfer that began."""
 
     def __init__(
         self,
         runtime: Runtime,
         store: Store,
         worker: Worker,
+        chunk_bytes: int,
         send: SendChunk,
         finished: Callable[[int, int, bool], None],
         failed: Callable[[BaseException], None],
@@ -45,6 +45,7 @@ class SnapshotSender:
         self._runtime = runtime
         self._store = store
         self._worker = worker
+        self._chunk_bytes = chunk_bytes
         self._send = send
         self._finished = finished
         self._failed = failed
@@ -97,7 +98,7 @@ class SnapshotSender:
         info, offset = sending.info, sending.offset
 
         def read() -> bytes:
-            return self._store.read_snapshot_file(info, offset, CHUNK_BYTES)
+            return self._store.read_snapshot_file(info, offset, self._chunk_bytes)
 
         def done(data: bytes | None, error: BaseException | None) -> None:
             sending.reading = False

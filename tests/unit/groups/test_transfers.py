@@ -2,10 +2,11 @@
 
 import pytest
 
-from orderbook.groups.transfers import CHUNK_BYTES, GIVE_UP_SECONDS, RESEND_SECONDS, SnapshotSender
+from orderbook.groups.transfers import GIVE_UP_SECONDS, RESEND_SECONDS, SnapshotSender
 from orderbook.storage import SnapshotInfo
 from unit.groups.virtual_runtime import VirtualRuntime
 
+CHUNK_BYTES = 1000
 SIZE = 2 * CHUNK_BYTES + 100
 FOLLOWER = 2
 
@@ -51,6 +52,7 @@ class Scene:
             self.runtime,
             self.files,
             self.worker,
+            CHUNK_BYTES,
             lambda to, offer, offset, data: self.sent.append((to, offer, offset, len(data))),
             lambda to, index, ok: self.finished.append((to, index, ok)),
             self.failures.append,
