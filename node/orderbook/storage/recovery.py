@@ -15,7 +15,8 @@ Segments are read from the first to the last that has begun (any byte isn't zero
 "Bad" is whatever isn't a valid record, up to where only zeros follow.
 
 The last segment is then written to a new file, synced and renamed into place before anyone votes or acknowledges:
-after a failed fsync the page cache shows bytes that the disk doesn't have, and a restarted process can't tell.
+after a failed fsync the page cache shows bytes that the disk doesn't have, and a restarted process can't tell. Older
+segments that it makes useless are removed only after that, for the same reason.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Recovery:
         self._snapshot = snapshots[-1] if snapshots else None
         self._replay = Replay()
         self._notes: list[str] = []
-        self._useless: list[int] = []  # segments to remove
+        self._unbegun: list[int] = []  # segments to remove first,
+        self._useless: list[int] = []  # and those to remove once the newest one is durable
         self._closed: list[Closed] = []
 
     def run(self) -> RecoveredLog:
@@ -78,7 +80,7 @@ class Recovery:
                     f"directory {self._directory} holds a snapshot but no log: votes may be forgotten. Set it aside "
                     "and start: the node comes back as a new member"
                 )
-            self._remove()
+            self._remove(self._unbegun)
             return RecoveredLog(replay, None, None, [], self._notes)
         end, crc = self._read(sequences, data, proven)
         self._check_reach(sequences[0])
@@ -90,15 +92,15 @@ class Recovery:
             replay.restart_after((snapshot.index, snapshot.term))
         term, vote, commit = replay.hard_state
         replay.hard_state = (term, vote, min(commit, replay.last[0]))
-        self._remove()
+        self._remove(self._unbegun)
         if branched:
             active = self._begin_anew(sequences[-1] + 1, end, crc)
-            self._useless = [each.sequence for each in self._closed]
-            self._remove()
+            self._useless += [each.sequence for each in self._closed]
             self._closed = [Closed(active.sequence, replay.base[0], active.size)]
         else:
             active = self._rewrite(sequences[-1], data[:end], crc)
             self._closed[-1] = self._closed[-1]._replace(size=active.size)
+        self._remove(self._useless)
         return RecoveredLog(replay, snapshot, active, self._closed, self._notes)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ class Recovery:
                     raise LogCorrupt(path, 0, f"the header is damaged, but it was durable when a write began at {mark}")
                 self._notes.append(f"{path}: its first write was cut short, {used} bytes dropped")
                 proven = True
-            self._useless.append(found.pop())
+            self._unbegun.append(found.pop())
         else:
             return b"", [], False
         start = len(found) - 1
@@ -212,8 +214,8 @@ class Recovery:
         filesystem.sync_directory(self._directory)
         return Active(sequence, file, len(kept), crc, size)
 
-    def _remove(self) -> None:
-        if self._useless:
-            for sequence in sorted(self._useless):
+    def _remove(self, sequences: Sequence[int]) -> None:
+        if sequences:
+            for sequence in sorted(sequences):
                 self._filesystem.unlink(self._path(sequence))
             self._filesystem.sync_directory(self._directory)

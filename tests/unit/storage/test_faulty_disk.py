@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from faults.disk import SECTOR, FaultyDisk, FaultyFile, SimulatedCrash
+from unit.storage.member import IDENTITY, Member, entries
 
 
 def disk_with_file(seed: int = 1, content: bytes = b"") -> tuple[FaultyDisk, FaultyFile]:
@@ -129,3 +130,33 @@ def test_the_same_seed_gives_the_same_ruin() -> None:
         return content_of(disk.crash())
 
     assert ruin() == ruin()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_log_before_a_beginning_anew_stays_until_that_one_is_durable(seed: int) -> None:
+    """The sync of a segment that begins anew fails; the next process sees it in the page cache, and loses power."""
+    opening = 0
+    while True:
+        disk = FaultyDisk(Random(seed))
+        member = Member(disk)
+        member.write(entries(1, 20), (3, 7, 5))
+        member.settle()
+        member.snapshot(40, 3)
+        member.settle()
+        disk.fail_sync_at = disk.syncs
+        member.store.reset_to_snapshot(member.store.snapshots()[-1], (3, 7, 40), lambda: None)
+        member.settle()
+        assert member.failures, "the sync failed"
+        disk = disk.kill()
+        disk.crash_at = disk.operations + opening
+        try:
+            Member(disk, identify=False)
+        except SimulatedCrash:
+            opening += 1
+        else:
+            assert opening > 3, "an opening changes files"
+            return
+        found = Member(disk.crash(), identify=False).recovered
+        assert found.identity == IDENTITY
+        assert found.hard_state[:2] == (3, 7)
+        assert found.base == (40, 3) or found.entries[-1][:2] == (20, 1)
