@@ -30,7 +30,10 @@ class _Sending:
 
 
 class SnapshotSender:
-    """The leader's side, ``chunk_bytes`` in a frame. ``finished(to, index, ok)`` is called once for each transfer that began."""
+    """The leader's side, with ``chunk_bytes`` in a frame.
+
+    ``finished(to, index, ok)`` is called once for each transfer that began.
+    """
 
     def __init__(
         self,
