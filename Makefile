@@ -16,7 +16,7 @@ DETERMINISTIC := tests/unit/raft tests/unit/book tests/property tests/unit/group
 BIN := $(VENV)/bin
 export RECORDED_FLOW LOCAL_CLUSTER
 
-.PHONY: demo test simulate check format bench build image lock clean
+.PHONY: demo test simulate check format generate bench build image lock clean
 
 ## Three durable nodes, two traders, one observer; then the leader is killed.
 demo: build
@@ -40,6 +40,10 @@ check: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff format node operator tests hatch_build.py
 	$(BIN)/ruff check --fix node operator tests hatch_build.py
+
+## The CRD of the operator, from its models.
+generate: $(VENV)/installed
+	$(BIN)/python -m orderbook_operator.generate
 
 bench: build
 	$(BIN)/orderbook bench

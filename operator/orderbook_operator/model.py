@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 VALIDATIONS = "x-kubernetes-validations"
 
@@ -36,8 +36,33 @@ class Rule(NamedTuple):
         return "oldSelf" in self.cel
 
     def document(self) -> dict[str, str]:
+        """As ``x-kubernetes-validations`` lists it. A change that isn't allowed is forbidden, whatever the value."""
         named = {} if self.path is None else {"fieldPath": self.path}
-        return {"rule": self.cel, "message": self.message, **named}
+        forbids = {"reason": "FieldValueForbidden"} if self.is_of_changes else {}
+        return {"rule": self.cel, "message": self.message, **named, **forbids}
+
+
+class Checked:
+    """An annotation: a rule about the value of one field, such as the keys of a map."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def _check(self, value: Any) -> Any:
+        if self.rule.holds is not None and not self.rule.holds(value):
+            raise _broken(self.rule)
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        document = handler(schema)
+        return {**document, VALIDATIONS: [*document.get(VALIDATIONS, ()), self.rule.document()]}
+
+
+def _broken(rule: Rule) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{message}", {"message": rule.message})
 
 
 class Model(BaseModel):
@@ -57,7 +82,7 @@ class Model(BaseModel):
     def _follows_its_rules(self) -> Self:
         for rule in self.rules:
             if rule.holds is not None and not rule.holds(self):
-                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+                raise _broken(rule)
         return self
 
     @classmethod

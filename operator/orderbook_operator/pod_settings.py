@@ -6,12 +6,13 @@ The operator makes pods with rights of its own, so a field here must never let s
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orderbook_operator.model import ATOMIC_LIST, ATOMIC_MAP, Model, Rule, list_map
-from orderbook_operator.scalars import Quantity, QuantityFrom, TextLike
+from orderbook_operator.model import ATOMIC_LIST, ATOMIC_MAP, Checked, Model, Rule, list_map
+from orderbook_operator.scalars import Quantity, QuantityFrom, TextLike, quantities
 
 RESERVED_ENVIRONMENT = "ORDERBOOK_"
 RESERVED_LABELS = (
@@ -25,6 +26,8 @@ RESERVED_ANNOTATIONS = ("orderbook.dev/", "kubectl.kubernetes.io/")
 CONTROLLER_LABELS = ("controller-revision-hash", "pod-template-hash")
 
 _SEGMENT = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LONGEST_KEY = 317
+_KEY_WORDS = "at most 63 letters, digits, '-', '_' and '.', after an optional DNS prefix and '/'"
 _KEY = f"^([a-z0-9][-a-z0-9.]{{0,251}}[a-z0-9]/|[a-z0-9]/)?{_SEGMENT}$"
 
 LabelValue = Annotated[
@@ -35,14 +38,7 @@ LabelValue = Annotated[
         "must be a label's value: at most 63 letters, digits, '-', '_' and '.', an alphanumeric at both ends",
     ),
 ]
-LabelKey = Annotated[
-    str,
-    TextLike(
-        _KEY,
-        317,
-        "must be a label's key: at most 63 letters, digits, '-', '_' and '.', after a DNS prefix and '/' or not",
-    ),
-]
+LabelKey = Annotated[str, TextLike(_KEY, _LONGEST_KEY, f"must be a label's key: {_KEY_WORDS}")]
 ObjectName = Annotated[
     str,
     TextLike(
@@ -51,39 +47,43 @@ ObjectName = Annotated[
         "must be an object's name: at most 253 lower-case letters, digits, '-' and '.'",
     ),
 ]
-Labels = Annotated[dict[str, LabelValue], Field(max_length=32)]
-AnnotationValue = Annotated[str, Field(max_length=4096)]
-Annotations = Annotated[dict[str, AnnotationValue], Field(max_length=32)]
+
+
+def _keys(message: str) -> Checked:
+    """Every key of a map is a label's or annotation's."""
+    return Checked(
+        Rule(
+            f"self.all(k, size(k) <= {_LONGEST_KEY} && k.matches('{_KEY}'))",
+            message,
+            lambda entries: all(len(key) <= _LONGEST_KEY and re.fullmatch(_KEY, key) for key in entries),
+        )
+    )
+
+
+def reserved(what: str, prefixes: tuple[str, ...], names: tuple[str, ...] = ()) -> Checked:
+    """No key of a map is the operator's, or one that Kubernetes itself sets."""
+    free = [*(f"!k.startsWith('{prefix}')" for prefix in prefixes), *(f"k != '{name}'" for name in names)]
+    words = ", ".join([*(f"{prefix}*" for prefix in prefixes), *names])
+    return Checked(
+        Rule(
+            f"self.all(k, {' && '.join(free)})",
+            f"{what} must not take the operator's and Kubernetes' own keys: {words}",
+            lambda entries: not any(key.startswith(prefixes) or key in names for key in entries),
+        )
+    )
+
+
+Labels = Annotated[
+    dict[str, LabelValue],
+    Field(max_length=32),
+    _keys(f"labels must have keys of {_KEY_WORDS}"),
+]
+Annotations = Annotated[
+    dict[str, Annotated[str, Field(max_length=4096)]],
+    Field(max_length=32),
+    _keys(f"annotations must have keys of {_KEY_WORDS}"),
+]
 Weight = Annotated[int, Field(ge=1, le=100)]
-
-
-def _free_of(prefixes: tuple[str, ...], names: tuple[str, ...] = ()) -> tuple[str, str]:
-    """CEL that is true for a key ``k`` which is not reserved, and the words that say so."""
-    cel = " && ".join([*(f"!k.startsWith('{prefix}')" for prefix in prefixes), *(f"k != '{name}'" for name in names)])
-    return cel, ", ".join([*(f"{prefix}*" for prefix in prefixes), *names])
-
-
-def _keys_rule(field: str, prefixes: tuple[str, ...], names: tuple[str, ...] = ()) -> Rule:
-    free, words = _free_of(prefixes, names)
-
-    def holds(settings: PodSettings) -> bool:
-        keys: dict[str, str] = getattr(settings, field)
-        return not any(key.startswith(prefixes) or key in names for key in keys)
-
-    return Rule(
-        f"!has(self.{field}) || self.{field}.all(k, {free})",
-        f"{field} must not take the operator's and Kubernetes' own keys: {words}",
-        holds,
-        f".{field}",
-    )
-
-
-def _key_syntax_rule(field: str) -> Rule:
-    return Rule(
-        f"!has(self.{field}) || self.{field}.all(k, size(k) <= 317 && k.matches('{_KEY}'))",
-        f"{field} must have keys of at most 63 letters, digits, '-', '_' and '.', after a DNS prefix and '/' or not",
-        path=f".{field}",
-    )
 
 
 class EnvironmentVariable(Model):
@@ -111,27 +111,20 @@ class EnvironmentVariable(Model):
 class PodSettings(Model):
     """Metadata and environment of the pods. A change rolls the group."""
 
-    labels: Labels = Field(default_factory=dict)
+    labels: Annotated[Labels, reserved("labels", RESERVED_LABELS, CONTROLLER_LABELS)] = Field(default_factory=dict)
     """Labels that the pods carry beside the operator's own."""
 
-    annotations: Annotations = Field(default_factory=dict)
+    annotations: Annotated[Annotations, reserved("annotations", RESERVED_ANNOTATIONS)] = Field(default_factory=dict)
     """Annotations that the pods carry beside the operator's own."""
 
     env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
     """Environment variables of the node's container, for example of a tracing agent."""
 
-    rules = (
-        _keys_rule("labels", RESERVED_LABELS, CONTROLLER_LABELS),
-        _key_syntax_rule("labels"),
-        _keys_rule("annotations", RESERVED_ANNOTATIONS),
-        _key_syntax_rule("annotations"),
-    )
-
 
 class Toleration(Model):
     """Lets the pods onto nodes that carry a matching taint."""
 
-    key: Annotated[str, Field(max_length=317)] = ""
+    key: Annotated[str, Field(max_length=_LONGEST_KEY)] = ""
     """The taint's key; empty, with operator Exists, is every taint."""
 
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -177,7 +170,7 @@ class SelectorRequirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     """How the label is compared with the values."""
 
-    values: Annotated[tuple[LabelValue, ...], Field(max_length=64, json_schema_extra=ATOMIC_LIST)] = ()
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=32, json_schema_extra=ATOMIC_LIST)] = ()
     """The values of In and NotIn; none for the others."""
 
     rules = (
@@ -197,7 +190,7 @@ class LabelSelector(Model):
     """Labels that an object must have, with these values."""
 
     match_expressions: Annotated[
-        tuple[SelectorRequirement, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[SelectorRequirement, ...], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
     ] = ()
     """Further conditions; all must hold."""
 
@@ -220,7 +213,7 @@ class NodeRequirement(Model):
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
     """How the label is compared with the values; Gt and Lt compare integers."""
 
-    values: Annotated[tuple[LabelValue, ...], Field(max_length=64, json_schema_extra=ATOMIC_LIST)] = ()
+    values: Annotated[tuple[LabelValue, ...], Field(max_length=32, json_schema_extra=ATOMIC_LIST)] = ()
     """The values of In and NotIn, the one integer of Gt and Lt; none for the others."""
 
     rules = (
@@ -239,7 +232,7 @@ class NodeSelectorTerm(Model):
     """Conditions on a node; all must hold."""
 
     match_expressions: Annotated[
-        tuple[NodeRequirement, ...], Field(min_length=1, max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[NodeRequirement, ...], Field(min_length=1, max_length=8, json_schema_extra=ATOMIC_LIST)
     ]
     """Conditions on the node's labels."""
 
@@ -258,7 +251,7 @@ class NodeSelector(Model):
     """Terms of which a node must fit one."""
 
     node_selector_terms: Annotated[
-        tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=8, json_schema_extra=ATOMIC_LIST)
     ]
     """The terms; a node must fit at least one."""
 
@@ -270,7 +263,7 @@ class NodeAffinity(Model):
     """Pods run only on nodes that fit."""
 
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        tuple[PreferredNode, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[PreferredNode, ...], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
     ] = ()
     """Pods run on these nodes where that is possible."""
 
@@ -287,7 +280,7 @@ class PodAffinityTerm(Model):
     namespace_selector: LabelSelector | None = None
     """In which namespaces those pods are, by the namespaces' labels; left out, the group's own."""
 
-    namespaces: Annotated[tuple[ObjectName, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)] = ()
+    namespaces: Annotated[tuple[ObjectName, ...], Field(max_length=8, json_schema_extra=ATOMIC_LIST)] = ()
     """In which namespaces those pods are, by name."""
 
 
@@ -305,12 +298,12 @@ class PodAffinity(Model):
     """Which other pods the pods must, or should, run beside, or apart from."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
-        tuple[PodAffinityTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[PodAffinityTerm, ...], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
     ] = ()
     """Terms that must hold for a pod to be placed."""
 
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        tuple[WeightedPodAffinityTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)
+        tuple[WeightedPodAffinityTerm, ...], Field(max_length=8, json_schema_extra=ATOMIC_LIST)
     ] = ()
     """Terms that are heeded where that is possible."""
 
@@ -395,7 +388,8 @@ def _at_most(name: str) -> Rule:
         return limit is None or request.number <= limit.number
 
     return Rule(
-        f"!has(self.limits) || !has(self.limits.{name}) || {amount} <= 0",
+        f"!has(self.limits) || !has(self.limits.{name})"
+        f" || !({quantities(f'self.limits.{name}', f'self.requests.{name}')}) || {amount} <= 0",
         f"requests.{name} must not be more than limits.{name}; lower the one, or raise the other",
         holds,
         f".requests.{name}",

@@ -15,6 +15,9 @@ from orderbook_operator.model import Model, list_map
 from orderbook_operator.names import API_GROUP, API_VERSION, KIND
 from orderbook_operator.spec import Spec
 
+LONGEST_NAME = 40  # pods, claims and Services add to it, and a label's value ends at 63
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"  # what a Service may be called
+
 ConditionType = Literal["Ready", "Quorate", "Progressing", "Degraded", "Paused"]
 ConditionStatus = Literal["True", "False", "Unknown"]
 Phase = Literal["Forming", "Ready", "Updating", "Degraded", "Unavailable", "Paused", "Deleting"]
@@ -94,7 +97,7 @@ class Status(Model):
     ready: Annotated[str, Field(max_length=16)] | None = None
     """How many voters are ready, of how many that are wanted: 2/3."""
 
-    replicas: Annotated[int, Field(ge=0)] = 0
+    replicas: Annotated[int, Field(ge=0)] | None = None
     """How many pods there are; kubectl scale reads it."""
 
     selector: Annotated[str, Field(max_length=512)] | None = None
@@ -154,7 +157,7 @@ class OrderBookGroup(Model):
 
     metadata: Metadata
     spec: Spec
-    status: Status = Status()
+    status: Status = Field(default_factory=Status)
 
     @property
     def name(self) -> str:

@@ -23,6 +23,16 @@ _QUANTITY = r"^[0-9]{1,18}([.][0-9]{0,18})?(n|u|m|k|[MGTPE]|[KMGTPE]i|[eE][0-9]{
 _INCREMENT = r"^(0|[1-9][0-9]*)([.][0-9]*[1-9])?$"
 
 
+def durations(*fields: str) -> str:
+    """CEL that is true if all these fields are durations: a rule that compares them is about nothing else."""
+    return " && ".join(f"{field}.matches('{_DURATION}')" for field in fields)
+
+
+def quantities(*fields: str) -> str:
+    """CEL that is true if all these fields are quantities."""
+    return " && ".join(f"isQuantity(string({field}))" for field in fields)
+
+
 class Duration(str):
     """A time such as ``100ms``, ``2s`` or ``1m30s``: whole numbers of ms, s, m and h."""
 
@@ -109,7 +119,7 @@ class DurationBetween(_Scalar):
     """A Duration of ``least`` to ``most``."""
 
     def __init__(self, least: str, most: str) -> None:
-        super().__init__(f"must be a duration of {least} to {most}, such as {least}, 1s or 1m30s")
+        super().__init__(f"must be a duration of {least} to {most}, written like 100ms, 2s or 1m30s")
         self.least, self.most = Duration.checked(least), Duration.checked(most)
 
     def document(self) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orderbook_operator.model import ATOMIC_LIST, Model, Rule, list_map
+from orderbook_operator.model import ATOMIC_LIST, Checked, Model, Rule, list_map
 from orderbook_operator.pod_settings import (
+    RESERVED_ANNOTATIONS,
     Annotations,
     Labels,
     LabelSelector,
@@ -19,6 +20,7 @@ from orderbook_operator.pod_settings import (
     PodSettings,
     Resources,
     Scheduling,
+    reserved,
 )
 from orderbook_operator.scalars import (
     AnyIncrement,
@@ -28,12 +30,20 @@ from orderbook_operator.scalars import (
     Quantity,
     QuantityFrom,
     TextLike,
+    durations,
+    quantities,
 )
 
 REPLICAS = (1, 3, 5, 7)
 MAX_INTEGER = 9_007_199_254_740_991  # 2^53 - 1: JSON's integers
 MAX_PAIRS = 256
 TIMEOUTS_RATIO = 5
+
+_REPLICAS = Rule(
+    "self in [1, 3, 5, 7]",
+    "replicas must be 1, 3, 5 or 7: an even number survives no more losses than the odd one below it",
+    lambda replicas: replicas in REPLICAS,
+)
 
 Asset = Annotated[
     str, TextLike("^[A-Za-z0-9._-]{1,32}$", 32, "must be an asset's name: 1 to 32 letters, digits, '.', '-' and '_'")
@@ -129,7 +139,8 @@ class Storage(Model):
 
     rules = (
         Rule(
-            "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+            f"!({quantities('self.size')})"
+            " || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
             "storage.size can only grow: a volume can't shrink",
             path=".size",
         ),
@@ -156,7 +167,8 @@ class Raft(Model):
 
     rules = (
         Rule(
-            f"duration(self.electionTimeout) >= duration(self.heartbeat) * {TIMEOUTS_RATIO}",
+            f"!({durations('self.electionTimeout', 'self.heartbeat')})"
+            " || duration(self.electionTimeout) >= " + " + ".join(["duration(self.heartbeat)"] * TIMEOUTS_RATIO),
             f"electionTimeout must be at least {TIMEOUTS_RATIO} times heartbeat,"
             " or one late heartbeat costs a healthy leader its term",
             lambda raft: raft.election_timeout.milliseconds >= TIMEOUTS_RATIO * raft.heartbeat.milliseconds,
@@ -289,7 +301,7 @@ class NetworkPeer(Model):
     )
 
 
-Peers = Annotated[tuple[NetworkPeer, ...], Field(max_length=32, json_schema_extra=ATOMIC_LIST)]
+Peers = Annotated[tuple[NetworkPeer, ...], Field(max_length=16, json_schema_extra=ATOMIC_LIST)]
 
 
 class NetworkPolicySettings(Model):
@@ -314,7 +326,7 @@ class Service(Model):
     node_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port on every node, from the cluster's range (30000 to 32767 unless set otherwise); left out, any."""
 
-    annotations: Annotations = Field(default_factory=dict)
+    annotations: Annotated[Annotations, reserved("annotations", RESERVED_ANNOTATIONS)] = Field(default_factory=dict)
     """Annotations of the Service, for example of a cloud's load balancer."""
 
     rules = (
@@ -323,12 +335,6 @@ class Service(Model):
             "nodePort must be left out with type ClusterIP; it goes with NodePort and LoadBalancer",
             lambda service: service.node_port is None or service.type != "ClusterIP",
             ".nodePort",
-        ),
-        Rule(
-            "!has(self.annotations) || self.annotations.all(k, !k.startsWith('orderbook.dev/'))",
-            "annotations must not take the operator's own keys: orderbook.dev/*",
-            lambda service: not any(key.startswith("orderbook.dev/") for key in service.annotations),
-            ".annotations",
         ),
     )
 
@@ -354,7 +360,7 @@ def _has_memory(spec: Spec) -> bool:
 class Spec(Model):
     """What the group should be."""
 
-    replicas: int = 3
+    replicas: Annotated[int, Checked(_REPLICAS)] = 3
     """How many members vote: 1, 3, 5 or 7. A group goes on while a majority of them is up.
     kubectl scale changes it too."""
 
@@ -423,12 +429,6 @@ class Spec(Model):
 
     rules = (
         Rule(
-            "self.replicas in [1, 3, 5, 7]",
-            "replicas must be 1, 3, 5 or 7: an even number survives no more losses than the odd one below it",
-            lambda spec: spec.replicas in REPLICAS,
-            ".replicas",
-        ),
-        Rule(
             "!has(oldSelf.pairs) || oldSelf.pairs.all(o,"
             " has(self.pairs) && self.pairs.exists(p, p.base == o.base && p.quote == o.quote))",
             "pairs can't be removed: their orders and fills are in the book; halt a pair that shall no longer trade",
@@ -444,6 +444,7 @@ class Spec(Model):
         ),
         Rule(
             "!has(self.resources.limits) || !has(self.resources.limits.memory)"
+            f" || !({quantities('self.resources.limits.memory', 'self.streams.retention.memory')})"
             " || quantity(string(self.resources.limits.memory)).sub(quantity(string(self.streams.retention.memory)))"
             ".compareTo(quantity(string(self.streams.retention.memory))) >= 0",
             "streams.retention.memory must be at most half of resources.limits.memory: the book needs room beside it",
