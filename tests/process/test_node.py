@@ -46,7 +46,7 @@ async def test_a_value_from_the_environment_is_named_by_its_variable(
 
 async def test_without_keys_only_auth_none_starts(tmp_path: Path) -> None:
     done = await command("node", *OPTIONS[2:], "--name", "a", "--data", tmp_path / "d")
-    assert done.code == 2 and "auth none" in done.err
+    assert done.code == 2 and "only with --auth none" in done.err
 
 
 async def test_a_directory_in_use_a_clean_stop_and_a_damaged_log(tmp_path: Path) -> None:

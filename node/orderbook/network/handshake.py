@@ -92,6 +92,7 @@ class Reason(StrEnum):
     REPLACED = "replaced"  # by a later connection of the same peer
     BUSY = "busy"  # too many connections
     TIMEOUT = "timeout"  # the handshake took too long
+    TLS = "tls"  # no TLS handshake, or the certificate is no peer's
 
 
 class Role(StrEnum):

@@ -39,10 +39,12 @@ from orderbook.network.handshake import (
     is_name,
 )
 from orderbook.network.link import Link
+from orderbook.network.listener import Listener
 from orderbook.network.member_channel import MemberChannel
 from orderbook.network.options import NetworkOptions
 from orderbook.network.sockets import AcceptedSocket, DialledSocket, PeerSocket
 from orderbook.network.statistics import NetworkStatistics, PeerStatistics
+from orderbook.network.tls import PEER_NAME, peer_problem, sentence, tls_failure
 from orderbook.runtime import Runtime, Timer, pause
 
 PATH = "/peers"
@@ -84,7 +86,7 @@ class Peers:
         self._statistics: dict[str, PeerStatistics] = {}
         self._told: dict[tuple[str, str], None] = {}
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._listener: Listener | None = None
         self._session: ClientSession | None = None
         self._ticking: Timer | None = None
         self.discovery = Discovery(runtime, self._options, name, self._dial, self._live.__contains__)
@@ -98,14 +100,16 @@ class Peers:
         application.router.add_get(PATH, self._accept)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, host, port, ssl_context=self._options.server_tls)
-        await self._site.start()
-        self.port = self._runner.addresses[0][1]
+        assert self._runner.server is not None  # it was set up
+        tls = self._options.server_tls
+        seconds = self._options.dial_timeout
+        self._listener = Listener(self._runtime, self._runner.server, tls, self._never_spoke, seconds)
+        await self._listener.start(host, port)
+        self.port = self._listener.port
         self._advertised = advertise if advertise is not None else f":{self.port}"
         # Names are resolved anew at each dial: a cache would keep a member that moved at its old address.
-        tls = self._options.client_tls
         connector = TCPConnector(
-            limit=0, use_dns_cache=False, resolver=ThreadedResolver(), ssl=tls if tls is not None else True
+            limit=0, use_dns_cache=False, resolver=ThreadedResolver(), ssl=self._options.client_tls or True
         )
         self._session = ClientSession(
             connector=connector,
@@ -122,8 +126,8 @@ class Peers:
         self.discovery.close()
         if self._ticking is not None:
             self._ticking.cancel()
-        if self._site is not None:
-            await self._site.stop()
+        if self._listener is not None:
+            await self._listener.close()
             for _ in range(_TURNS_OF_AN_ACCEPT):
                 await pause(self._runtime, 0)  # a connection that was just accepted must be known to be ended
         ending = list(self._links)
@@ -180,7 +184,21 @@ class Peers:
 
     # --- connections --------------------------------------------------------------------------------------------------
 
+    def _never_spoke(self, address: str, detail: str) -> None:
+        """Whoever connected from there got no further than TLS."""
+        self.counts.ended[Reason.TLS] += 1
+        self.counts.never_spoke += 1
+        fields = {"address": address, "reason": str(Reason.TLS), "detail": detail}
+        level = logging.WARNING if self._is_news(address.rpartition(":")[0], detail) else logging.DEBUG
+        _logger.log(level, "a connection of no peer was refused", extra={"fields": fields})
+
     async def _accept(self, request: web.Request) -> web.StreamResponse:
+        if self._options.server_tls is not None:
+            transport = request.transport
+            problem = peer_problem(transport.get_extra_info("peercert") if transport is not None else None)
+            if problem:
+                self._never_spoke(request.remote or "", problem)
+                return web.Response(status=403, text=problem)
         shaking = sum(1 for link in self._links if not link.dialled and not link.admitted)
         if (
             self._closing
@@ -220,13 +238,16 @@ class Peers:
             if self._closing or self._session is None:
                 answer(Answer(None, Reason.CLOSED, "this process leaves"))
                 return
-            scheme = "http" if self._options.client_tls is None else "https"
+            scheme, name = ("http", None) if self._options.client_tls is None else ("https", PEER_NAME)
             try:
                 socket = await self._session.ws_connect(
-                    f"{scheme}://{address}{PATH}", compress=0, max_msg_size=MAX_MESSAGE_BYTES
+                    f"{scheme}://{address}{PATH}", compress=0, max_msg_size=MAX_MESSAGE_BYTES, server_hostname=name
                 )
             except (OSError, ClientError, ValueError) as error:
-                answer(Answer(None, Reason.UNREACHABLE, str(error)))
+                failure = tls_failure(error)
+                reason = Reason.UNREACHABLE if failure is None else Reason.TLS
+                self.counts.ended[Reason.TLS] += failure is not None
+                answer(Answer(None, reason, str(error) if failure is None else sentence(failure)))
             else:
                 assert isinstance(socket, DialledSocket)
                 if not answer(socket):

@@ -29,4 +29,5 @@ class NetworkStatistics:
     ended: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(Reason, 0))
     wrong_keys: int = 0  # proofs that failed, of peers known or not
     no_common_group: int = 0  # connections with peers that open other channels only; the key is a part of a group's id
+    never_spoke: int = 0  # accepted connections that got no further than TLS; dials that didn't are in ``ended``, too
     unknown_controls: int = 0  # control messages that only a newer version knows

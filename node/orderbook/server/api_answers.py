@@ -243,6 +243,21 @@ class GroupConfiguration(f.Document):
     members: list[GroupMember]
 
 
+Digest = Annotated[str | None, Field(description="SHA-256 of the file, hexadecimal", pattern="^[0-9a-f]{64}$")]
+Expiry = Annotated[int | None, Field(description="seconds since the epoch")]
+
+
+class GroupCredentials(f.Document):
+    """What this node has loaded and uses; null: it uses none. ``client_``: another certificate for clients to see."""
+
+    certificate: Digest
+    certificate_expires: Expiry
+    client_certificate: Digest
+    client_certificate_expires: Expiry
+    trust: Digest
+    token_keys: Digest
+
+
 class GroupAnswer(f.Document):
     """One moment of this member. ``index`` is what it has applied, ``state_hash`` (hexadecimal) the state there."""
 
@@ -270,6 +285,8 @@ class GroupAnswer(f.Document):
     machine: str
     version: Annotated[int, Field(description="of the machine's rules, in force")]
     version_supported: int
+    auth: Annotated[Literal["none", "tokens"], Field(description="none: every client is an admin")]
+    credentials: GroupCredentials
 
 
 class MembershipAnswer(f.Document):

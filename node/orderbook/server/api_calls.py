@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgpack
 from pydantic import BaseModel
@@ -24,6 +24,7 @@ from orderbook.groups.statemachine import Event
 from orderbook.server.api_errors import ApiError
 from orderbook.server.api_fields import NoParameters, Parameters
 from orderbook.server.api_requests import Reading
+from orderbook.server.credentials import NOTHING_LOADED, CredentialReport
 from orderbook.wire.envelope import EntryType, Header
 from orderbook.wire.roles import Role
 
@@ -42,6 +43,13 @@ class Principal(NamedTuple):
 
     name: str
     role: Role
+
+
+class Security(NamedTuple):
+    """How this node knows its clients, and what it proves itself with."""
+
+    auth: Literal["none", "tokens"] = "none"
+    credentials: CredentialReport = NOTHING_LOADED
 
 
 class Answer(NamedTuple):
@@ -79,6 +87,7 @@ class Call(Generic[P, Q, B]):
     path: P
     query: Q
     body: B
+    security: Security
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

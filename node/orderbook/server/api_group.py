@@ -20,7 +20,8 @@ async def get_group(call: Call[NoParameters, GroupReading, None]) -> Answer:
     if call.query.consistency == Consistency.STRONG.value or call.query.min_index is not None:
         await call.ask(OrderCount(), call.query)
     status = administration.status(call.group)
-    return Answer(group_document(status), headers={INDEX_HEADER: str(status.applied)})
+    security = {"auth": call.security.auth, "credentials": call.security.credentials._asdict()}
+    return Answer(group_document(status) | security, headers={INDEX_HEADER: str(status.applied)})
 
 
 async def change_members(call: Call[NoParameters, NoParameters, Membership]) -> Answer:

@@ -16,50 +16,56 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from orderbook.groups.group import Group
 from orderbook.runtime import Runtime
 from orderbook.server import openapi
-from orderbook.server.api_calls import Call, Principal, Route
+from orderbook.server.access import Access, OpenAccess
+from orderbook.server.api_calls import Call, Principal, Route, Security
 from orderbook.server.api_errors import ApiError, errors_as_json, invalid, invalid_by
 from orderbook.server.api_fields import Parameters
 from orderbook.server.api_routes import ROUTES
-from orderbook.server.stream_routes import add_relay_route, add_stream_routes, everyone_is_admin
+from orderbook.server.client_sockets import ClientSockets
+from orderbook.server.credentials import NOTHING_LOADED, CredentialReport
+from orderbook.server.stream_routes import add_relay_route, add_stream_routes
 from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
 from orderbook.streams.feed import Feeds
 from orderbook.streams.members import MemberStreams
 from orderbook.streams.order_entry import OrderEntry
 from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
-from orderbook.wire.roles import Role
 
 MAX_BODY_BYTES = 1 << 20
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _MAX_KEY = 256
 
 ParametersType = TypeVar("ParametersType", bound=Parameters)
-PrincipalOf = Callable[[web.Request], tuple[str, Role]]
 
 
 def client_application(
     runtime: Runtime,
     group: Group,
     feeds: Feeds | None = None,
-    principal_of: PrincipalOf = everyone_is_admin,
+    access: Access | None = None,
     max_queued_bytes: int = MAX_QUEUED_BYTES,
     watch: OrderWatch | None = None,
     streams: MemberStreams | None = None,
+    sockets: ClientSockets | None = None,
+    credentials: Callable[[], CredentialReport] = lambda: NOTHING_LOADED,
 ) -> web.Application:
-    """What clients talk to. ``principal_of`` says who asks, or raises ``ApiError``; it looks at each request once.
+    """What clients talk to. ``access`` says who asks, once a request; without one everyone is an admin.
 
+    ``sockets``, with the same access, lets the caller end the WebSockets. ``credentials`` is what the status tells.
     Without ``feeds`` only the order stream is served. ``max_queued_bytes`` bounds what waits for one stream's client.
     ``watch`` lets members see the orders that come in, ``streams`` lets admins see what members stream to each other.
     """
+    access = access if access is not None else OpenAccess()
+    sockets = sockets if sockets is not None else ClientSockets(runtime, access)
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
     for route in ROUTES:
-        application.router.add_route(route.method, route.path, _dispatch(route, group, principal_of))
-    stream = _order_stream(runtime, group, principal_of, max_queued_bytes, watch)
+        application.router.add_route(route.method, route.path, _dispatch(route, group, access, credentials))
+    stream = _order_stream(runtime, group, sockets, max_queued_bytes, watch)
     application.router.add_get("/v1/streams/orders", stream, allow_head=False)
     if feeds is not None:
-        add_stream_routes(application, runtime, feeds, principal_of)
+        add_stream_routes(application, runtime, feeds, sockets)
     if streams is not None:
-        add_relay_route(application, runtime, streams, principal_of)
+        add_relay_route(application, runtime, streams, sockets)
     served = [route for route in application.router.resources() if route.canonical in openapi.STREAMS]
     described = openapi.document(ROUTES, [route.canonical for route in served])
 
@@ -71,22 +77,22 @@ def client_application(
 
 
 def _dispatch(
-    route: Route, group: Group, principal_of: PrincipalOf
+    route: Route, group: Group, access: Access, credentials: Callable[[], CredentialReport]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     bodies = _Bodies(route)
 
     async def serve(request: web.Request) -> web.Response:
-        principal = Principal(*principal_of(request))
-        if principal.role < route.role:
-            message = f"this is for the role {route.role.name.lower()}, not {principal.role.name.lower()}"
-            raise ApiError(403, "forbidden", message, reason="not_permitted")
+        grant = access.grant(request)
+        if grant.role < route.role:
+            raise access.forbidden(f"this is for the role {route.role.name.lower()}, not {grant.role.name.lower()}")
         call = Call(
             group,
-            principal,
+            Principal(grant.name, grant.role),
             _idempotency_key(request) if route.keyed else None,
             _parameters("path", route.path_model, request.match_info),
             _parameters("query", route.query_model, request.query),
             await bodies.read(request),
+            Security(access.mode, credentials()),
         )
         document, status, headers = await route.handler(call)
         return web.json_response(document, status=status, headers=headers)
@@ -141,28 +147,29 @@ class _Bodies:
 
 
 def _order_stream(
-    runtime: Runtime, group: Group, principal_of: PrincipalOf, max_queued_bytes: int, watch: OrderWatch | None
+    runtime: Runtime, group: Group, sockets: ClientSockets, max_queued_bytes: int, watch: OrderWatch | None
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def order_stream(request: web.Request) -> web.StreamResponse:
         """Orders in, exactly one reply to each request out."""
-        principal, role = principal_of(request)
+        grant = sockets.grant(request)
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,), max_msg_size=MAX_REQUEST_BYTES, heartbeat=5.0, compress=False
         )
         if not socket.can_prepare(request):
             raise ApiError(426, "upgrade_required", "this is a WebSocket", {"Upgrade": "websocket"})
         await socket.prepare(request)
-        connection = WebSocketConnection(request, socket, principal, role, max_queued_bytes)
+        connection = WebSocketConnection(request, socket, grant.name, grant.role, max_queued_bytes)
         entry = OrderEntry(group, connection)
         watched = watch.watched(connection, entry.on_message) if watch is not None else None
         on_message = watched.on_message if watched is not None else entry.on_message
         writing = runtime.spawn(connection.write(), "write order stream")
         try:
-            async for message in socket:
-                if message.type is WSMsgType.BINARY:
-                    on_message(message.data)
-                else:
-                    connection.close("the order stream takes binary messages")
+            with sockets.opened(connection, grant):
+                async for message in socket:
+                    if message.type is WSMsgType.BINARY:
+                        on_message(message.data)
+                    else:
+                        connection.close("the order stream takes binary messages")
         finally:
             if watched is not None:
                 watched.close()

@@ -11,12 +11,22 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ENVIRONMENT_PREFIX = "ORDERBOOK_"
-CLIENT_VARIABLES = ("ORDERBOOK_NODES",)  # for commands that talk to nodes: none of a node's own
+CLIENT_VARIABLES = (  # for commands that talk to nodes: none of a node's own
+    "ORDERBOOK_NODES",
+    "ORDERBOOK_TOKEN",
+    "ORDERBOOK_TOKEN_FILE",
+    "ORDERBOOK_CA",
+    "ORDERBOOK_SERVER_NAME",
+)
+FILE_KEYS = ("key", "initial_size", "incarnation")  # may stand in a file, under the key with _file behind it
+MAY_BE_ABSENT = "incarnation"  # it is known only once the group has begun
+MAX_VALUE_BYTES = 4096
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -41,6 +51,13 @@ class StorageSection(_Section):
     segment_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 30)] = 64 << 20
 
 
+class StreamsSection(_Section):
+    """How far back this node can resume a stream of fills, events or book changes: what comes first bounds it."""
+
+    retained_entries: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
+    retained_bytes: Annotated[int, Field(ge=16 << 20, le=64 << 30)] = 256 << 20
+
+
 class DiscoverySection(_Section):
     """How the other nodes are found: addresses (host:port), or the SRV records of a headless service."""
 
@@ -49,12 +66,42 @@ class DiscoverySection(_Section):
     refresh: Seconds = 5.0
 
 
+class TlsSection(_Section):
+    """``mutual``: peers prove themselves to each other by certificates, nodes to clients. All are paths of PEM files,
+    read again while the node runs. ``client_certificate`` and ``client_key``: another certificate for clients to see.
+    """
+
+    mode: Literal["none", "mutual"] = "none"
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.mode == "mutual":
+            missing = [name for name in ("certificate", "key", "ca") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"tls.mode = 'mutual' needs {' and '.join('tls.' + name for name in missing)}")
+        elif named := [name for name in type(self).model_fields if name != "mode" and getattr(self, name) is not None]:
+            raise ValueError(f"tls.{named[0]} is given, but tls.mode is 'none', not 'mutual'")
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError("tls.client_certificate and tls.client_key are given together, or neither")
+        return self
+
+
 class AuthSection(_Section):
-    """``none``: every client is an admin. Tokens come with the operator's keys."""
+    """``tokens``: clients prove themselves by JWT; ``keys`` is the path of a JWKS, read again while the node runs,
+    ``audience`` the group that tokens are for (left out: the network's name). ``none``: every client is an admin.
+    ``clear_text``: tokens may come without TLS from elsewhere than this machine, since something in front ends TLS.
+    """
 
     mode: Literal["none", "tokens"] = "tokens"
     keys: Path | None = None
+    audience: Annotated[str, Field(max_length=253)] = ""
     anonymous: Literal["none", "observer"] = "none"
+    clear_text: bool = False
 
 
 class NodeConfiguration(_Section):
@@ -62,8 +109,11 @@ class NodeConfiguration(_Section):
     data: Path
     network: Annotated[str, Field(min_length=1, max_length=63)] = "orderbook"
     key: Annotated[str, Field(min_length=8, max_length=256)]
+    key_file: Path | None = None
     initial_size: Annotated[int, Field(ge=1, le=99)] = 3
+    initial_size_file: Path | None = None
     incarnation: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = ""
+    incarnation_file: Path | None = None
     pairs: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     advertise: str | None = None
@@ -73,6 +123,8 @@ class NodeConfiguration(_Section):
     discovery: DiscoverySection = DiscoverySection()
     raft: RaftSection = RaftSection()
     storage: StorageSection = StorageSection()
+    streams: StreamsSection = StreamsSection()
+    tls: TlsSection = TlsSection()
     auth: AuthSection = AuthSection()
     log: Literal["auto", "human", "json"] = "auto"
 
@@ -84,6 +136,25 @@ class NodeConfiguration(_Section):
                 raise ValueError(f"a pair is BASE/QUOTE, not {pair!r}")
         return pairs
 
+    @model_validator(mode="after")
+    def _tokens_are_kept_secret(self) -> Self:
+        if self.auth.mode != "tokens":
+            return self
+        if self.auth.keys is None:
+            raise ValueError("auth.keys is missing: a node without token keys starts only with --auth none")
+        if self.tls.mode == "none" and self.host not in LOOPBACK and not self.auth.clear_text:
+            raise ValueError(
+                f"auth.mode = 'tokens' without TLS would have tokens sent in clear text to host = {self.host!r}: say "
+                f"tls.mode = 'mutual', listen on this machine only ({', '.join(LOOPBACK)}), or say auth.clear_text = "
+                "true where something in front of the node ends TLS"
+            )
+        return self
+
+    @property
+    def audience(self) -> str:
+        """The group's name, as tokens for it say."""
+        return self.auth.audience or self.network
+
 
 class ConfigurationError(ValueError):
     """A value that is not allowed: the message names key, value, where it came from, and what is allowed."""
@@ -92,7 +163,10 @@ class ConfigurationError(ValueError):
 def load(
     file: Path | None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
 ) -> NodeConfiguration:
-    """The configuration from all three sources. ``flags`` maps dotted keys to values; None means not given."""
+    """The configuration from all three sources. ``flags`` maps dotted keys to values; None means not given.
+
+    What stands in files (``key_file`` and its like) is read here, once.
+    """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     if file is not None:
@@ -109,10 +183,35 @@ def load(
     for key, value in (flags or {}).items():
         if value is not None:
             _merge(values, _nested(key.split("."), value), sources, "--" + key.replace("_", "-").replace(".", "-"))
+    for key in FILE_KEYS:
+        _from_file(key, values, sources)
     try:
         return NodeConfiguration.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_sentence(problem, sources) for problem in error.errors())) from error
+
+
+def _from_file(key: str, values: dict[str, Any], sources: dict[str, str]) -> None:
+    """Take the value of ``key`` from the file that ``key_file`` names. Raises ConfigurationError."""
+    named = f"{key}_file"
+    if not isinstance(values.get(named), str | Path):
+        return
+    if key in values:
+        raise ConfigurationError(f"{key} and {named} are both given: exactly one of them is allowed")
+    file = Path(values[named])
+    try:
+        text = file.read_bytes()[: MAX_VALUE_BYTES + 1].decode().strip()
+    except FileNotFoundError as error:
+        if key == MAY_BE_ABSENT:
+            return
+        raise ConfigurationError(f"{named} = {str(file)!r}: there is no such file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{named} = {str(file)!r}: not UTF-8") from error
+    except OSError as error:
+        raise ConfigurationError(f"{named} = {str(file)!r}: {error.strerror}") from error
+    if text or key != MAY_BE_ABSENT:
+        values[key] = text
+        sources[key] = str(file)
 
 
 def _from_text(path: list[str], text: str) -> Any:
@@ -144,8 +243,10 @@ def _sentence(problem: Any, sources: dict[str, str]) -> str:
     key = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
     source = f" (from {sources[key]})" if key in sources else ""
     if problem["type"] == "missing":
-        return f"{key} is missing"
+        return f"{key} is missing" if key not in FILE_KEYS else f"{key} is missing: give it, or {key}_file"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):
+        return str(problem["ctx"]["error"])  # it names its keys itself
     if problem["type"] == "extra_forbidden":
         return f"{key}{source} is no key of the configuration"
-    value = "(secret)" if key == "key" else repr(problem["input"])
+    value = "(secret)" if key == "key" else repr(problem["input"])[:200]
     return f"{key} = {value}{source}: {problem['msg']}"

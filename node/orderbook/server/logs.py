@@ -62,3 +62,4 @@ def set_up(
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)  # it would write offered subprotocols: tokens

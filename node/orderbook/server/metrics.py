@@ -19,6 +19,7 @@ from orderbook.runtime import Runtime
 from orderbook.server.metrics_book import book_metrics
 from orderbook.server.metrics_group import group_metrics, member_metrics
 from orderbook.server.metrics_network import feed_metrics, peer_metrics
+from orderbook.server.metrics_security import security_metrics
 
 if TYPE_CHECKING:
     from orderbook.server.probes import Vitals
@@ -63,3 +64,4 @@ class Metrics:
             yield from peer_metrics(vitals.peers)
         if vitals.feeds is not None:
             yield from feed_metrics(vitals.feeds)
+        yield from security_metrics(vitals)

@@ -11,8 +11,10 @@ import gc
 import json
 import logging
 import signal
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -23,16 +25,21 @@ from orderbook.client.local_group import ENDPOINTS
 from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.identity import group_id
 from orderbook.groups.options import ReplicaOptions
+from orderbook.network.listener import Listener
+from orderbook.network.options import NetworkOptions
 from orderbook.network.peers import Peers
 from orderbook.network.service_records import ServiceLookup
 from orderbook.server import logs
+from orderbook.server.access import Access, OpenAccess, TokenAccess
 from orderbook.server.application import client_application
-from orderbook.server.configuration import NodeConfiguration
+from orderbook.server.client_sockets import ClientSockets
+from orderbook.server.configuration import LOOPBACK, NodeConfiguration
+from orderbook.server.credentials import CredentialError, CredentialFiles, Credentials, CredentialWatch, load
 from orderbook.server.probes import Vitals, probe_application
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import DirectoryLocked, Disk, LogCorrupt, StorageError, StoreOptions
 from orderbook.storage import UnknownFormat as UnknownStorageFormat
-from orderbook.streams.feed import Feeds
+from orderbook.streams.feed import FeedOptions, Feeds
 from orderbook.streams.members import MemberStreams, stream_channel_id
 from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.envelope import UnknownFormat
@@ -47,6 +54,7 @@ EXIT_DAMAGED = 4
 EXIT_NEWER_VERSION = 5
 EXIT_DISK = 6
 HAND_OVER_SECONDS = 2.0
+MAX_TOLD = 1024
 
 
 class CannotListen(Exception):
@@ -71,12 +79,21 @@ def exit_code_of(error: BaseException) -> int:
 class Node:
     """One node of a group, from its listeners down to its directory."""
 
-    def __init__(self, configuration: NodeConfiguration, runtime: AsyncioRuntime) -> None:
+    def __init__(self, configuration: NodeConfiguration, credentials: Credentials, runtime: AsyncioRuntime) -> None:
         self.configuration = configuration
         self._runtime = runtime
-        self._peers = Peers(runtime, configuration.name, configuration.network)
-        self._vitals = Vitals(name=configuration.name, peers=self._peers)
+        self._credentials = CredentialWatch(runtime, CredentialFiles.of(configuration), credentials)
+        self._credentials.on_change = self._take
+        self._access = _access(configuration, credentials, runtime)
+        self._sockets = ClientSockets(runtime, self._access)
+        tls = NetworkOptions(server_tls=self._credentials.peer_server, client_tls=self._credentials.peer_client)
+        self._peers = Peers(runtime, configuration.name, configuration.network, tls)
+        self._vitals = Vitals(
+            name=configuration.name, peers=self._peers, credentials=self._credentials, access=self._access
+        )
         self._runners: list[web.AppRunner] = []
+        self._listeners: list[Listener] = []
+        self._told: dict[tuple[str, str, str], None] = {}  # refusals that were logged
 
     def status_fields(self) -> Mapping[str, Any]:
         """What every line of the log says of this node."""
@@ -89,6 +106,7 @@ class Node:
     async def start(self, on_failure: Any) -> None:
         """Listen, find peers, recover or begin the group. Returns before the group is online."""
         configuration = self.configuration
+        self._credentials.start()
         probes = await self._listen(probe_application(self._runtime, self._vitals), "probe_port")
         with self._may_be_taken("peer_port"):
             await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
@@ -114,14 +132,24 @@ class Node:
                 on_failure=on_failure,
             )
         )
-        feeds = Feeds(self._runtime, group)
+        kept = configuration.streams
+        feeds = Feeds(self._runtime, group, FeedOptions(kept.retained_entries, kept.retained_bytes))
         self._vitals.group, self._vitals.feeds = group, feeds
         streams = MemberStreams(
             self._runtime, self._peers.channel(stream_channel_id(configuration.network), key), configuration.name
         )
         watch = OrderWatch(self._runtime, streams)
-        application = client_application(self._runtime, group, feeds, watch=watch, streams=streams)
-        clients = await self._listen(application, "client_port")
+        application = client_application(
+            self._runtime,
+            group,
+            feeds,
+            access=self._access,
+            watch=watch,
+            streams=streams,
+            sockets=self._sockets,
+            credentials=lambda: self._credentials.current.report,
+        )
+        clients = await self._listen(application, "client_port", self._credentials.clients)
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
 
@@ -133,21 +161,44 @@ class Node:
             await group.hand_over(HAND_OVER_SECONDS)
         if feeds is not None:
             feeds.close()
+        self._sockets.leave()
+        for listener in self._listeners:
+            await listener.close()
         for runner in self._runners:
             await runner.cleanup()
         if group is not None:
             await group.close()
         await self._peers.close()
+        self._credentials.close()
 
-    async def _listen(self, application: web.Application, key: str) -> str:
+    def _take(self, credentials: Credentials) -> None:
+        """The files of the credentials changed: open sockets whose token's key is gone end."""
+        if isinstance(self._access, TokenAccess) and credentials.token_keys is not None:
+            self._access.keys = credentials.token_keys
+            self._sockets.recheck()
+
+    async def _listen(self, application: web.Application, key: str, tls: ssl.SSLContext | None = None) -> str:
         """Serve at the port under this key of the configuration; the URL. Raises CannotListen."""
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         self._runners.append(runner)
+        assert runner.server is not None  # it was set up
+        listener = Listener(self._runtime, runner.server, tls, partial(self._refused, key))
         with self._may_be_taken(key):
-            await web.TCPSite(runner, self.configuration.host, getattr(self.configuration, key)).start()
-        host, bound = runner.addresses[0][:2]
-        return f"http://{host}:{bound}"
+            await listener.start(self.configuration.host, getattr(self.configuration, key))
+        self._listeners.append(listener)
+        host = f"[{listener.host}]" if ":" in listener.host else listener.host
+        return f"{'http' if tls is None else 'https'}://{host}:{listener.port}"
+
+    def _refused(self, key: str, address: str, detail: str) -> None:
+        """A connection came to nothing before it said what it wants."""
+        self._vitals.refused_connections[key] += 1
+        fields = {"address": address, "listener": key, "detail": detail}
+        told = key, address.rpartition(":")[0], detail
+        level = logging.DEBUG if told in self._told else logging.INFO
+        if len(self._told) < MAX_TOLD:
+            self._told[told] = None
+        logger.log(level, "a connection was refused", extra={"fields": fields})
 
     @contextmanager
     def _may_be_taken(self, key: str) -> Iterator[None]:
@@ -166,6 +217,13 @@ class Node:
         unfinished.rename(self.configuration.data / ENDPOINTS)
 
 
+def _access(configuration: NodeConfiguration, credentials: Credentials, runtime: AsyncioRuntime) -> Access:
+    if credentials.token_keys is None:
+        return OpenAccess(loopback=configuration.host in LOOPBACK)
+    anonymous = configuration.auth.anonymous
+    return TokenAccess(credentials.token_keys, configuration.audience, lambda: runtime.wall_ms() / 1000, anonymous)
+
+
 def _replica_options(configuration: NodeConfiguration) -> ReplicaOptions:
     raft = configuration.raft
     return ReplicaOptions(
@@ -181,7 +239,7 @@ def _replica_options(configuration: NodeConfiguration) -> ReplicaOptions:
     )
 
 
-async def _serve(configuration: NodeConfiguration) -> int:
+async def _serve(configuration: NodeConfiguration, credentials: Credentials) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -195,7 +253,7 @@ async def _serve(configuration: NodeConfiguration) -> int:
             ended.set_result(EXIT_STOPPED)
 
     runtime = AsyncioRuntime(failed)
-    node = Node(configuration, runtime)
+    node = Node(configuration, credentials, runtime)
     logs.set_up(configuration.log, configuration.name, node.status_fields)
     if configuration.auth.mode == "none":
         logger.warning("auth is none: every client is an admin")
@@ -217,12 +275,14 @@ async def _serve(configuration: NodeConfiguration) -> int:
 
 def run(configuration: NodeConfiguration) -> int:
     """Run a node until it is asked to stop or fails; its exit code."""
-    if configuration.auth.mode != "none":
-        logger.error("there are no token keys: a node without them starts only with auth none")
+    try:
+        credentials = load(CredentialFiles.of(configuration))
+    except CredentialError as error:
+        logger.error("%s", error)
         return EXIT_CONFIGURATION
     try:
         configuration.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         logger.error("data = %s: %s", configuration.data, error.strerror)
         return EXIT_CONFIGURATION
-    return uvloop.run(_serve(configuration))
+    return uvloop.run(_serve(configuration, credentials))

@@ -13,7 +13,7 @@ Each probe answers 200 or 503 with a reason. The listener can be opened before t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -22,6 +22,8 @@ from orderbook.groups.replica import Phase
 from orderbook.groups.waiting import run_on
 from orderbook.network.peers import Peers
 from orderbook.runtime import Runtime
+from orderbook.server.access import Access
+from orderbook.server.credentials import CredentialWatch
 from orderbook.server.metrics import Metrics
 from orderbook.streams.feed import Feeds
 
@@ -36,6 +38,9 @@ class Vitals:
     group: Group | None = None
     feeds: Feeds | None = None
     peers: Peers | None = None
+    credentials: CredentialWatch | None = None
+    access: Access | None = None
+    refused_connections: dict[str, int] = field(default_factory=lambda: {"client_port": 0, "probe_port": 0})
     draining: bool = False
 
 

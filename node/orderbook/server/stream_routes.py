@@ -20,6 +20,8 @@ from aiohttp import web
 from orderbook.book import Order
 from orderbook.groups.errors import Unavailable
 from orderbook.runtime import Runtime
+from orderbook.server.access import Grant
+from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.websocket import WebSocketConnection
 from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import FeedRequest, Feeds, NotOffered
@@ -29,40 +31,25 @@ from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL, OL
 from orderbook.wire.frames import INCARNATION_BYTES
 from orderbook.wire.roles import Role
 
-Principal = tuple[str, Role]
 _SEQUENCE = re.compile(r"([0-9]{1,18}),([0-9]{1,18})")
 _PAIR = re.compile(r"[^/\s]{1,64}/[^/\s]{1,64}")
 
 
-def everyone_is_admin(_request: web.Request) -> Principal:
-    """Who asks, where there are no tokens."""
-    return "admin", Role.ADMIN
-
-
-def add_stream_routes(
-    application: web.Application,
-    runtime: Runtime,
-    feeds: Feeds,
-    principal_of: Callable[[web.Request], Principal] = everyone_is_admin,
-) -> None:
-    """``principal_of`` says who asks, or raises an HTTP error."""
+def add_stream_routes(application: web.Application, runtime: Runtime, feeds: Feeds, sockets: ClientSockets) -> None:
     for kind in FeedKind:
-        application.router.add_get(f"/v1/streams/{kind}", _route(kind, runtime, feeds, principal_of))
+        application.router.add_get(f"/v1/streams/{kind}", _route(kind, runtime, feeds, sockets))
 
 
 def add_relay_route(
-    application: web.Application,
-    runtime: Runtime,
-    streams: MemberStreams,
-    principal_of: Callable[[web.Request], Principal] = everyone_is_admin,
+    application: web.Application, runtime: Runtime, streams: MemberStreams, sockets: ClientSockets
 ) -> None:
     """Let admins watch what members stream to each other: the orders of clients, if no ``type`` is given."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        principal, role = principal_of(request)
+        grant = sockets.grant(request)
         name = request.query.get("type", Order.__qualname__)
-        if role != Role.ADMIN:
-            return _problem(403, "forbidden", f"this is for the role admin, not {role.name.lower()}")
+        if grant.role != Role.ADMIN:
+            raise sockets.access.forbidden(f"this is for the role admin, not {grant.role.name.lower()}")
         if not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
             return _problem(400, "invalid_query", f"type is a name of 1 to {MAX_NAME_BYTES} bytes, not {name!r:.80}")
         socket = web.WebSocketResponse(
@@ -71,12 +58,13 @@ def add_relay_route(
         if not socket.can_prepare(request):
             return _problem(426, "upgrade_required", "this is a WebSocket")
         await socket.prepare(request)
-        connection = WebSocketConnection(request, socket, principal, role)
+        connection = WebSocketConnection(request, socket, grant.name, grant.role)
         writing = runtime.spawn(connection.write(), f"write stream of {name}")
         relay = streams.relay(name, connection)
         try:
-            async for _message in socket:
-                connection.close("a relayed stream takes no messages")
+            with sockets.opened(connection, grant):
+                async for _message in socket:
+                    connection.close("a relayed stream takes no messages")
         finally:
             streams.end_relay(relay)
             connection.close("closed")
@@ -87,16 +75,16 @@ def add_relay_route(
 
 
 def _route(
-    kind: FeedKind, runtime: Runtime, feeds: Feeds, principal_of: Callable[[web.Request], Principal]
+    kind: FeedKind, runtime: Runtime, feeds: Feeds, sockets: ClientSockets
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def serve(request: web.Request) -> web.StreamResponse:
-        principal, role = principal_of(request)
         socket = web.WebSocketResponse(
             protocols=(MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL), max_msg_size=1024, heartbeat=5.0, compress=False
         )
         try:
+            grant = sockets.grant(request)
             wanted = feed_request(kind, request)
-            feeds.check(wanted, role)
+            feeds.check(wanted, grant.role)
         except Unavailable as error:
             return _problem(503, error.reason, f"this node serves no feeds now: {error.reason}")
         except NotOffered as error:
@@ -107,7 +95,7 @@ def _route(
             return _problem(426, "upgrade_required", "this is a WebSocket")
         await socket.prepare(request)
         wanted = wanted._replace(text=socket.ws_protocol != MSGPACK_SUBPROTOCOL)
-        await _serve(request, socket, wanted, runtime, feeds, principal, role)
+        await _serve(request, socket, wanted, runtime, feeds, grant, sockets)
         return socket
 
     return serve
@@ -119,16 +107,17 @@ async def _serve(
     wanted: FeedRequest,
     runtime: Runtime,
     feeds: Feeds,
-    principal: str,
-    role: Role,
+    grant: Grant,
+    sockets: ClientSockets,
 ) -> None:
-    connection = WebSocketConnection(request, socket, principal, role, text=wanted.text)
+    connection = WebSocketConnection(request, socket, grant.name, grant.role, text=wanted.text)
     writing = runtime.spawn(connection.write(), f"write {wanted.kind} feed")
     subscription = None
     try:
-        subscription = feeds.subscribe(connection, wanted)
-        async for _message in socket:
-            connection.close("a feed takes no messages")
+        with sockets.opened(connection, grant):
+            subscription = feeds.subscribe(connection, wanted)
+            async for _message in socket:
+                connection.close("a feed takes no messages")
     except Unavailable as error:
         connection.close(error.reason)
     except NotOffered as error:

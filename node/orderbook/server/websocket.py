@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, web
 from orderbook.wire.roles import Role
 
 MAX_QUEUED_BYTES = 32 << 20
+GOING_AWAY = "going_away"  # the reason for which a client goes to another node at once
 CLOSE_SECONDS = 2.0
 
 
@@ -89,6 +90,6 @@ class WebSocketConnection:
                     break
                 self._wake.clear()
                 await self._wake.wait()
-        code = WSCloseCode.POLICY_VIOLATION if self._reason else WSCloseCode.OK
+        code = WSCloseCode.GOING_AWAY if self._reason == GOING_AWAY else WSCloseCode.POLICY_VIOLATION
         with suppress(ConnectionError):
             await self._socket.close(code=code, message=(self._reason or "").encode()[:120])

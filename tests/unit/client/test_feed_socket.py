@@ -13,6 +13,8 @@ from aiohttp import web
 from orderbook.client.feed_socket import WebSocketFeedSource
 from orderbook.client.feeds import Feed
 from orderbook.groups.replica import Phase
+from orderbook.server.access import Grant, OpenAccess
+from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.server.stream_routes import add_stream_routes
 from orderbook.streams.audience import FeedKind
@@ -24,6 +26,14 @@ from unit.client.test_feeds import take, until
 from unit.streams.log_node import INCARNATION, OTHER, PAIR, LogNode, ask, bid
 
 
+class NamedInTheHeader(OpenAccess):
+    def grant(self, request: web.Request) -> Grant:
+        name = request.headers.get("Authorization", "Bearer root").removeprefix("Bearer ")
+        if name == "nobody":
+            raise web.HTTPUnauthorized
+        return Grant(name, {"root": Role.ADMIN, "eve": Role.OBSERVER}.get(name, Role.TRADER))
+
+
 class Site:
     """A node with its routes on a real port. The principal is named in the ``Authorization`` header of a test."""
 
@@ -32,14 +42,8 @@ class Site:
         self.node = node
         self.url = ""
         application = web.Application()
-        add_stream_routes(application, runtime, node.feeds, self._principal_of)
+        add_stream_routes(application, runtime, node.feeds, ClientSockets(runtime, NamedInTheHeader()))
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-
-    def _principal_of(self, request: web.Request) -> tuple[str, Role]:
-        name = request.headers.get("Authorization", "Bearer root").removeprefix("Bearer ")
-        if name == "nobody":
-            raise web.HTTPUnauthorized
-        return name, {"root": Role.ADMIN, "eve": Role.OBSERVER}.get(name, Role.TRADER)
 
     async def start(self) -> None:
         await self._runner.setup()

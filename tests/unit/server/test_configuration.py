@@ -8,7 +8,7 @@ import pytest
 
 from orderbook.server.configuration import ConfigurationError, load
 
-FLAGS = {"name": "a", "data": Path("d"), "key": "a secret key"}
+FLAGS = {"name": "a", "data": Path("d"), "key": "a secret key", "auth.mode": "none"}
 
 
 def refused(**sources: object) -> str:
@@ -21,6 +21,7 @@ def test_flags_beat_the_environment_which_beats_the_file(tmp_path: Path) -> None
     file = tmp_path / "node.toml"
     file.write_text('name = "file"\ndata = "d"\nkey = "a secret key"\nhost = "h"\n[raft]\ntick = 0.2\n')
     environment = {"ORDERBOOK_NAME": "environment", "ORDERBOOK_RAFT__TICK": "0.3", "OTHER": "x"}
+    environment["ORDERBOOK_AUTH__MODE"] = "none"
     configuration = load(file, environment, {"name": "flag", "host": None})
     assert (configuration.name, configuration.host, configuration.raft.tick) == ("flag", "h", 0.3)
 

@@ -18,7 +18,22 @@ from orderbook.streams.feed import Feeds
 from unit.server.http_client import CheckedClient
 from unit.server.members import PAIR, Members, until
 
-LABELS = {"pair", "side", "outcome", "reason", "role", "phase", "member", "agreed", "peer", "feed", "le"}
+LABELS = {
+    "certificate",
+    "listener",
+    "result",
+    "pair",
+    "side",
+    "outcome",
+    "reason",
+    "role",
+    "phase",
+    "member",
+    "agreed",
+    "peer",
+    "feed",
+    "le",
+}
 PROCESS = ("process_", "python_")
 
 

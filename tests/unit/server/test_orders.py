@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 
 from orderbook.book.constants import FIRST_ASSIGNED_ID
 from orderbook.groups.errors import Uncertain
 from orderbook.server import api_calls
 from orderbook.server.application import client_application
-from orderbook.wire.roles import Role
 from unit.server.http_client import CheckedClient
 from unit.server.members import PAIR, SECONDS, Members
+from unit.server.tokens import Minter
 
 
 def order(id: int | None = None, side: str = "bid", price: int | None = 100, quantity: int = 10, **more: Any) -> Any:
@@ -257,21 +256,15 @@ async def test_a_fault_of_ours_is_500_and_the_next_request_is_served(
 
 @pytest_asyncio.fixture
 async def guarded(alone: Members) -> AsyncIterator[CheckedClient]:
-    """The principal is who the header X-Who names, as role/name."""
-
-    def principal_of(request: web.Request) -> tuple[str, Role]:
-        if "X-Who" not in request.headers:
-            raise web.HTTPUnauthorized
-        role, _, name = request.headers["X-Who"].partition("/")
-        return name, Role[role.upper()]
-
-    client = await CheckedClient.open(client_application(alone.runtime, alone.groups["a"], None, principal_of))
+    application = client_application(alone.runtime, alone.groups["a"], access=MINTER.access())
+    client = await CheckedClient.open(application)
     yield client
     await client.close()
 
 
-ALICE, BOB = {"X-Who": "trader/alice"}, {"X-Who": "trader/bob"}
-OBSERVER, ADMIN = {"X-Who": "observer/eve"}, {"X-Who": "admin/root"}
+MINTER = Minter()
+ALICE, BOB = MINTER.header("trader", "alice"), MINTER.header("trader", "bob")
+OBSERVER, ADMIN = MINTER.header("observer", "eve"), MINTER.header("admin", "root")
 
 
 async def test_without_a_principal_it_is_401(guarded: CheckedClient) -> None:
