@@ -1,8 +1,10 @@
 """When a member writes, sends and installs snapshots of its state.
 
 Writing happens in a forked child, which sees one moment of the state while this process goes on; the log is cut only
-after the snapshot is durable, and a tail of it stays for followers that lag a little. Installing reads the whole file
-on a worker and then builds a new state beside the old one, in slices, so that heartbeats are answered meanwhile.
+after the snapshot is durable, and a tail of it stays for followers that lag a little. A member that was sent a snapshot
+goes on from there by the log: it stays for that one, too, until it keeps up, but not for more than two snapshots.
+Installing reads the whole file on a worker and then builds a new state beside the old one, in slices, so that
+heartbeats are answered meanwhile.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from orderbook.raft import (
 from orderbook.runtime import Runtime
 from orderbook.storage import SnapshotInfo, Store
 from orderbook.wire.frames import FrameKind
+
+HELD_SNAPSHOTS = 2
 
 
 class SnapshotOwner(Protocol):
@@ -69,6 +73,7 @@ class Snapshots:
         )
         self._writing = False
         self._wanted: dict[int, int] = {}  # who waits for a snapshot of at least which index
+        self._served: dict[int, tuple[int, int]] = {}  # who was sent which one, and how many were taken by then
         self._bytes = 0  # of log since the last snapshot
         self._installing: SnapshotMeta | None = None
         self._offered = 0  # index of the newest snapshot that a leader began to send here
@@ -151,7 +156,7 @@ class Snapshots:
             return
         self.taken += 1
         node = self._owner.node
-        keep_from = max(info.index - self._owner.options.tail_entries, 0)
+        keep_from = max(min(info.index - self._owner.options.tail_entries, self._needed_from(info.index)), 0)
         if keep_from >= node.first_index and not self._sender.under_way:  # who receives one goes on from there
             node.compact(keep_from, meta_of(info))
             self._store.cut(keep_from)
@@ -159,6 +164,18 @@ class Snapshots:
         for to, min_index in list(self._wanted.items()):
             del self._wanted[to]
             self.send_to(to, min_index)
+
+    def _needed_from(self, newest: int) -> int:
+        """The oldest snapshot behind which somebody still goes on by the log; ``newest`` if nobody does."""
+        progress = {peer.id: peer for peer in self._owner.node.progress() if peer.recent_active}
+
+        def goes_on(to: int, index: int, taken: int) -> bool:
+            peer = progress.get(to)
+            behind = peer is not None and (peer.match <= index or not peer.caught_up)
+            return behind and self.taken - taken <= HELD_SNAPSHOTS
+
+        self._served = {to: served for to, served in self._served.items() if goes_on(to, *served)}
+        return min((index for index, _ in self._served.values()), default=newest)
 
     def _tell(self, error: BaseException | None) -> None:
         waiters, self._waiters = self._waiters, []
@@ -189,6 +206,7 @@ class Snapshots:
     def stop_sending(self) -> None:
         self._sender.stop()
         self._wanted.clear()
+        self._served.clear()
 
     def stop(self) -> None:
         """Begin nothing more. What is under way in the directory is not cut short: see ``settled``."""
@@ -216,6 +234,8 @@ class Snapshots:
         self._owner.send(to, FrameKind.SNAPSHOT_CHUNK, list(offer), offset, data)
 
     def _sent(self, to: int, index: int, ok: bool) -> None:
+        if ok:
+            self._served[to] = (index, self.taken)
         self._owner.node.report_snapshot(to, index, ok)
         self._owner.wake()
 
