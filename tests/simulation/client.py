@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ class Write:
     number: int
     digest: bytes
     invoked: float
+    body: bytes = field(default=b"", repr=False)
     fate: Fate = Fate.OPEN
     returned: float = 0.0
     index: int = 0  # where it was run, says the answer
@@ -154,6 +155,7 @@ class Habits(NamedTuple):
     reads: float  # the share of reads
     session_ms: int
     leaves: float  # the chance that it closes its session before an operation, and opens another one
+    cancels: float  # the chance that a session's orders end with it
     request_timeout: float
 
 
@@ -193,7 +195,7 @@ class Client:
             self._transport,
             timeout_ms=habits.session_ms,
             window=habits.window,
-            cancel_on_close=self._random.random() < 0.5,
+            cancel_on_close=self._random.random() < habits.cancels,
         )
         self._transport.on_reconnected = session.reconnected
         return session
@@ -226,7 +228,7 @@ class Client:
         number = len(self.writes)
         commands = self._kind.batch(self._random, self._number, number)
         body = self._machine.encode(commands)
-        write = Write(self.name, number, digest_of(body), self.now())
+        write = Write(self.name, number, digest_of(body), self.now(), body)
         self.writes.append(write)
         self._open += 1
 

@@ -1,7 +1,8 @@
 """What the simulated groups replicate: a machine that records every batch it runs, around one that does something.
 
 Two machines do something: ``RegisterMachine``, a few registers with leases that end by log time, and the order book.
-``Kind`` says for each how clients make batches and what a reader sees of it.
+``Kind`` says for each how clients make batches and what a reader sees of it. In the plain kinds nothing depends on log
+time; so what clients see of them can be judged without looking at the log.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from linearizability.models import BookModel, RegisterModel
 from orderbook.book import (
     AmendOrder,
     CancelOrder,
@@ -27,9 +29,11 @@ from orderbook.book import (
 from orderbook.groups.sessions import HASH_MASK, digest_of, mix
 from orderbook.groups.statemachine import ApplyContext, Event, StateMachine
 from simulation.runtime import EPOCH_MS
+from unit.book.market import short
 
 ROWS_A_CHUNK = 200
 PAIR = "ETH/USDC"
+SEEN_LEVELS = 3
 
 
 class Run(NamedTuple):
@@ -170,11 +174,21 @@ class RegisterMachine(StateMachine):
 MakeBatch = Callable[[Random, int, int], list[Any]]
 
 
+class Sight(NamedTuple):
+    """What clients see of a plain machine, in the words of a model of ``linearizability``."""
+
+    model: Any
+    call_of: Callable[[bytes], Any]  # from the body of a batch
+    answer_of: Callable[[Any], Any]  # from the events that answer it
+    seen: Callable[[Any], Any]  # from the value of a read
+
+
 class Kind(NamedTuple):
     """A machine and its use. ``batch(random, client, number)`` makes commands that no other batch equals."""
 
     machine: Callable[[], RecordingMachine]
     batch: MakeBatch
+    sight: Sight | None = None
 
 
 def register_batch(random: Random, client: int, number: int) -> list[Any]:
@@ -187,12 +201,21 @@ def register_batch(random: Random, client: int, number: int) -> list[Any]:
     return commands
 
 
-def book_batch(random: Random, client: int, number: int) -> list[Any]:
+def plain_register_batch(random: Random, client: int, number: int) -> list[Any]:
+    commands = register_batch(random, client, number)
+    return [[key, verb if verb != "lease" else "add", value] for key, verb, value in commands]
+
+
+def plain_book_batch(random: Random, client: int, number: int) -> list[Any]:
+    return book_batch(random, client, number, ends=0.0)
+
+
+def book_batch(random: Random, client: int, number: int, ends: float = 0.2) -> list[Any]:
     """Orders around one price; some end by log time, some are cancelled or amended later."""
     first = client * 1_000_000 + number * 10
     commands: list[Any] = []
     for place in range(random.randrange(1, 4)):
-        ends = random.random() < 0.2
+        good_till_date = random.random() < ends
         commands.append(
             PlaceOrder(
                 Order(
@@ -202,8 +225,10 @@ def book_batch(random: Random, client: int, number: int) -> list[Any]:
                     random.randrange(95, 106),
                     random.randrange(1, 20),
                     trader=f"trader{random.randrange(3)}",
-                    time_in_force=TimeInForce.GTD if ends else random.choice((TimeInForce.GTC, TimeInForce.IOC)),
-                    expires=EPOCH_MS + random.randrange(60_000) if ends else None,
+                    time_in_force=TimeInForce.GTD
+                    if good_till_date
+                    else random.choice((TimeInForce.GTC, TimeInForce.IOC)),
+                    expires=EPOCH_MS + random.randrange(60_000) if good_till_date else None,
                     self_trade=random.choice(list(SelfTrade)),
                 )
             )
@@ -223,9 +248,45 @@ def _observe_registers(machine: RegisterMachine) -> Any:
 
 
 def _observe_book(machine: OrderBook) -> Any:
-    top = machine.query(TopOfBook(PAIR, 3))
+    top = machine.query(TopOfBook(PAIR, SEEN_LEVELS))
     return [machine.query(OrderCount()), msgpack.unpackb(msgpack.packb(top))]
 
 
-REGISTERS = Kind(lambda: RecordingMachine(RegisterMachine(), _observe_registers), register_batch)
-BOOK = Kind(lambda: RecordingMachine(OrderBook([PAIR]), _observe_book), book_batch)
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def _registers_answer(events: Any) -> Any:
+    return tuple((key, value) for _, _, key, value, _ in events)
+
+
+def _book_answer(events: Any) -> Any:
+    return tuple(short(tuple(event)) for event in events)
+
+
+def _book_call(body: bytes) -> Any:
+    """Rows of full length: the codec leaves out what is None at their ends."""
+    lengths = {1: 12, 2: 3, 3: 4}  # place, cancel, amend
+    return tuple(tuple(row) + (None,) * (lengths[row[0]] - len(row)) for row in msgpack.unpackb(body))
+
+
+def _book_seen(value: Any) -> Any:
+    count, levels = value
+    _, bids, asks = levels or (PAIR, [], [])  # the pair may not be defined yet
+    return count, _frozen(bids), _frozen(asks)
+
+
+def _registers() -> RecordingMachine:
+    return RecordingMachine(RegisterMachine(), _observe_registers)
+
+
+def _book() -> RecordingMachine:
+    return RecordingMachine(OrderBook([PAIR]), _observe_book)
+
+
+REGISTERS = Kind(_registers, register_batch)
+BOOK = Kind(_book, book_batch)
+PLAIN_REGISTERS = Kind(
+    _registers, plain_register_batch, Sight(RegisterModel(), msgpack.unpackb, _registers_answer, _frozen)
+)
+PLAIN_BOOK = Kind(_book, plain_book_batch, Sight(BookModel(SEEN_LEVELS), _book_call, _book_answer, _book_seen))

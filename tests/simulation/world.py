@@ -16,10 +16,11 @@ from orderbook.groups.options import ReplicaOptions
 from orderbook.raft import Role
 from orderbook.storage import StoreOptions
 from orderbook.wire.frames import FrameKind, unpack_frame
+from simulation.black_box import check_black_box
 from simulation.client import Client, Habits
 from simulation.history import check_histories
 from simulation.laws import LawBroken, Laws
-from simulation.machine import BOOK, REGISTERS, Kind
+from simulation.machine import BOOK, PLAIN_BOOK, PLAIN_REGISTERS, REGISTERS, Kind
 from simulation.membership import Membership
 from simulation.node import Node, Surroundings
 from simulation.runtime import Clock, SimulatedRuntime
@@ -91,7 +92,7 @@ def draw_shape(seed: int) -> Shape:
         initial_size,
         [size for size in (1, 3, 5, 7) if size <= machines],
         random.randrange(2, 7),
-        BOOK if random.random() < 0.4 else REGISTERS,
+        random.choices((REGISTERS, BOOK, PLAIN_REGISTERS, PLAIN_BOOK), (4, 3, 2, 2))[0],
         random.uniform(6, 20),
         options,
         store_options,
@@ -116,6 +117,7 @@ class World:
         self.laws = Laws(self.scheduler.note)
         self.happened: Counter[str] = Counter()
         self.clients: list[Client] = []
+        self.judged: Counter[str] = Counter()  # by the black-box oracle
         self._processes: list[SimulatedRuntime] = []  # all but the nodes'
         self._problem: BaseException | None = None
         self._healing = False
@@ -202,6 +204,8 @@ class World:
             raise NotHealed(f"not whole {HEALED_WITHIN} s after the last fault: {self._in_words()}")
         self._last_words()
         check_histories(self)
+        if shape.kind.sight is not None:
+            self.judged.update(check_black_box(self.clients, shape.kind.sight))
         return self._report(healed_after)
 
     def _advance(self, condition: Callable[[], bool], until: float) -> bool:
@@ -217,12 +221,14 @@ class World:
         random = Random(f"{self.seed} client {number}")
         name = f"c{number}"
         runtime = self._process(name)
+        judged = self.shape.kind.sight is not None  # by a search: what overlaps must be little
         habits = Habits(
-            pause=random.choice((0.02, 0.05, 0.2)),
-            window=random.choice((1, 4, 16)),
+            pause=random.choice((0.2, 0.5) if judged else (0.02, 0.05, 0.2)),
+            window=random.choice((1, 2) if judged else (1, 4, 16)),
             reads=random.choice((0.0, 0.3, 0.7)),
             session_ms=random.choice((1_500, 5_000, 30_000)),
             leaves=random.choice((0.0, 0.01, 0.05)),
+            cancels=0.0 if judged else 0.5,
             request_timeout=random.choice((0.5, 2.0, 6.0)),
         )
         channel = self.client_network.attach(name, runtime)
@@ -353,6 +359,7 @@ class World:
     def _report(self, healed_after: float) -> Report:
         writes = [write for client in self.clients for write in client.writes]
         counts = Counter(write.fate.value for write in writes)
+        counts.update(self.judged)
         counts["reads"] = sum(read.index >= 0 for client in self.clients for read in client.reads)
         counts["lives"] = sum(node.lives for node in self.nodes.values())
         counts["terms"] = len(self.laws.leaders)
