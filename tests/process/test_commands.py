@@ -89,6 +89,10 @@ async def orders_are_changed(shell: Shell, pair: str) -> None:
     assert (await shell.answered("place", "bid", pair, 1, 1, code=1))["error"]["reason"] == "pair_halted"
     await shell("resume", pair)
     assert "cancelled 1 orders of bob" in await shell.told("cancel", "--all", "--trader", "bob")
+    odd = "[/b]\x1b[2J"
+    assert "1.000 in the book" in await shell.told("place", "bid", pair, 1, 1, "--trader", odd)
+    assert "[/b]\\x1b[2J" in await shell.told("orders", "--trader", odd)
+    assert "orders of [/b]\\x1b[2J" in await shell.told("cancel", "--all", "--trader", odd)
     assert "cancelled 1 orders" in await shell.told("halt", "--all", "--cancel")
     assert "kill switch is on" in await shell.told("pairs")
     await shell("resume", "--all")
@@ -107,6 +111,7 @@ async def test_an_operator_s_day(tmp_path: Path) -> None:
         leader = status[0]["leader"]
         follower = next(one["name"] for one in status if one["name"] != leader)
         assert await shell.told("transfer", follower) == f"leader: {follower}"
+        assert await shell.told("transfer", follower) == f"leader: {follower}"  # it does already
         await shell("transfer", "node-9", code=1)
         assert (await shell.told("snapshot", "--all")).count("snapshot at index") == 3
         await shell("members", "--remove", "node-9", code=2)
@@ -129,12 +134,22 @@ async def test_an_operator_s_day(tmp_path: Path) -> None:
         while (recovered := await recovery(survivor)).exit_code == 1:  # noqa: ASYNC110 - it believes in a leader yet
             await asyncio.sleep(0.2)
         assert recovered.exit_code == 0 and "incarnation: " in recovered.stdout
+        assert "members --add" in recovered.stderr
         await shell("place", "bid", "A/B", 1, 1)
         left = (await shell.answered("members"))["configuration"]["members"]
         assert [member["name"] for member in left] == [follower]
         for node in running.group.nodes:
             await running.group.kill(node)
         await shell("status", code=3)
+
+
+async def test_status_says_when_nodes_are_not_of_one_group(tmp_path: Path) -> None:
+    async with asyncio.timeout(SECONDS), running_group(tmp_path / "one", size=1) as one:
+        alone = await Shell(one.nodes)("status")
+        assert "not of one group" not in alone.stderr
+        async with running_group(tmp_path / "other", size=1) as other:
+            both = await Shell(f"{one.nodes},{other.nodes}")("status", code=1)
+    assert "not of one group" in both.stderr and both.stderr.count("node-1: incarnation") == 2
 
 
 async def recovery(survivor: Shell) -> Result:

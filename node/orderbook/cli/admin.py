@@ -7,11 +7,18 @@ import json
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from orderbook.cli.connection import DEFAULT_NODES, AsJson, Call, Nodes, Patience, run
-from orderbook.cli.tables import plain_table, show
+from orderbook.cli.tables import PlainTable, printable, show
+from orderbook.client.api import ApiRefused
 from orderbook.groups.errors import GroupError, Unavailable
+from orderbook.raft.errors import TransferReason
 
+_AFTER_RECOVERY = (
+    "what the other members hold is of the old life: with their processes stopped remove their data, start them, "
+    "and add each with orderbook members --add NAME"
+)
 CATCH_UP_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 
@@ -23,7 +30,7 @@ def status(
 ) -> None:
     """How each of the nodes is, as it says itself.
 
-    Exit codes: 0 all serve, 1 some do not, 2 wrong options, 3 none answers.
+    Exit codes: 0 all serve, 1 some do not, or they are not of one group, 2 wrong options, 3 none answers.
 
     Example: orderbook status --node http://127.0.0.1:8443,http://127.0.0.1:8444
     """
@@ -44,18 +51,30 @@ def status(
         _print_status(found)
     if all("error" in one for one in found):
         raise typer.Exit(3)
-    raise typer.Exit(0 if all(one["online"] for one in found) else 1)
+    apart = _apart(found)
+    if apart:
+        typer.echo(apart, err=True)
+    raise typer.Exit(0 if all(one["online"] for one in found) and not apart else 1)
+
+
+def _apart(found: list[dict[str, Any]]) -> str:
+    """Who is of which group, where the nodes are of several; empty where they are not."""
+    groups: dict[str, list[str]] = {}
+    for one in found:
+        if one.get("incarnation"):
+            groups.setdefault(one["incarnation"], []).append(one["name"])
+    told = "; ".join(f"{', '.join(names)}: incarnation {incarnation}" for incarnation, names in groups.items())
+    return f"these nodes are not of one group, or of different lives of it: {told}" if len(groups) > 1 else ""
 
 
 def _print_status(found: list[dict[str, Any]]) -> None:
-    table = plain_table("node", "address", "role", "term", "leader", "applied", "state hash", "log end", "phase", "id")
+    table = PlainTable("node", "address", "role", "term", "leader", "applied", "state hash", "log end", "phase", "id")
     for one in found:
         if "error" in one:
-            table.add_row("", one["address"], "", "", "", "", "", "", "[red]does not answer[/red]")
+            table.add_row("", one["address"], "", "", "", "", "", "", Text("does not answer", style="red"))
             continue
-        phase = (
-            one["phase"] if one["online"] else f"[yellow]{one['waits_for'] or one['phase'] + ', not online'}[/yellow]"
-        )
+        absent = one["waits_for"] or one["phase"] + ", not online"
+        phase = Text(one["phase"]) if one["online"] else Text(printable(absent), style="yellow")
         state = (one["role"], str(one["term"]), one["leader"] or "none", str(one["applied"]), one["state_hash"])
         table.add_row(one["name"], one["address"], *state, f"{one['last_term']}/{one['last_index']}", phase, one["id"])
     show(table)
@@ -87,7 +106,7 @@ def members(
         keys = ("leader", "term", "configuration", "strangers")
         typer.echo(json.dumps({key: document[key] for key in keys}))
         return
-    table = plain_table("member", "id", "role", "match", "lag", "")
+    table = PlainTable("member", "id", "role", "match", "lag", "")
     for member in document["configuration"]["members"]:
         lag = ["" if member[key] is None else str(member[key]) for key in ("match", "lag")]
         table.add_row(member["name"], member["id"], member["role"], *lag, "leads" if member["leader"] else "")
@@ -217,7 +236,16 @@ def transfer(
 
     Example: orderbook transfer node-2 --node http://127.0.0.1:8443,http://127.0.0.1:8444
     """
-    document = run(node, lambda call: call.api.transfer(to), patience=patience, as_json=as_json)
+
+    async def job(call: Call) -> dict[str, Any]:
+        try:
+            return await call.api.transfer(to)
+        except ApiRefused as error:
+            if error.reason != TransferReason.ALREADY_LEADER:
+                raise
+            return {"leader": to}  # as it was asked for
+
+    document = run(node, job, patience=patience, as_json=as_json)
     typer.echo(json.dumps(document) if as_json else f"leader: {document['leader']}")
 
 
@@ -255,7 +283,8 @@ def recover(
 ) -> None:
     """After the loss of a majority for good: go on with one member's data alone. What only others had is lost.
 
-    It begins a new life of the group: members of the old one are refused, sessions end, streams are told.
+    It begins a new life of the group: members of the old one are refused, sessions end, streams are told. Stop the
+    other members before: two of them that start again would go on with the old life.
 
     Exit codes: 0 done, 1 refused, 2 wrong options, 3 unavailable, 4 uncertain (look at status).
 
@@ -271,6 +300,8 @@ def recover(
         as_json=as_json,
     )
     typer.echo(json.dumps(document) if as_json else f"incarnation: {document['incarnation']}")
+    if not as_json:
+        typer.echo(_AFTER_RECOVERY, err=True)
 
 
 def _one_or_all(pair: str | None, every: bool) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from orderbook.cli.connection import DEFAULT_NODES, AsJson, Call, Nodes, Patience, run
 from orderbook.cli.increments import Increments, increments, increments_of
-from orderbook.cli.tables import plain_table, show
+from orderbook.cli.tables import PlainTable, show
 
 Weak = Annotated[bool, typer.Option("--weak", help="The node's state as it is, without asking the leader.")]
 Levels = list[list[int]]
@@ -68,7 +68,7 @@ def fills(
     if as_json:
         typer.echo(json.dumps(document))
         return
-    table = plain_table("sequence", "time", "pair", "taker", "price", "quantity", "bid", "ask")
+    table = PlainTable("sequence", "time", "pair", "taker", "price", "quantity", "bid", "ask")
     for fill in document["fills"]:
         units = known[fill["pair"]]
         numbers = (units.price(fill["price"]), units.quantity(fill["quantity"]))
@@ -102,7 +102,7 @@ def pairs(
     if as_json:
         typer.echo(json.dumps(document))
         return
-    table = plain_table("pair", "tick", "lot", "prices", "largest order", "")
+    table = PlainTable("pair", "tick", "lot", "prices", "largest order", "")
     for known in document["pairs"]:
         units = Increments.of(known)
         prices = f"{units.price(known['min_price'])} .. {units.price(known['max_price'])}"

@@ -10,7 +10,7 @@ import typer
 
 from orderbook.cli.connection import DEFAULT_NODES, AsJson, Call, Nodes, Patience, run
 from orderbook.cli.increments import Increments, increments, increments_of
-from orderbook.cli.tables import plain_table, show
+from orderbook.cli.tables import PlainTable, printable, show
 from orderbook.server.api_fields import SelfTradeName, SideName, TimeInForceName
 
 MARKET = "market"
@@ -151,7 +151,7 @@ def orders(
     if as_json:
         typer.echo(json.dumps(document))
         return
-    table = plain_table("id", "pair", "side", "price", "open", "of", "trader", "in force")
+    table = PlainTable("id", "pair", "side", "price", "open", "of", "trader", "in force")
     for order in document["orders"]:
         units = known[order["pair"]]
         numbers = (units.price(order["price"]), units.quantity(order["open"]), units.quantity(order["quantity"]))
@@ -175,7 +175,7 @@ def _print_done(document: dict[str, Any], known: dict[str, Increments], as_json:
         typer.echo(json.dumps(document))
         return
     for event in document["events"]:
-        typer.echo(sentence(event, known))
+        typer.echo(printable(sentence(event, known)))
     if document["events_omitted"]:
         typer.echo(f"... and {document['events_omitted']} more events")
 
