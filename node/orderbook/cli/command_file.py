@@ -48,7 +48,9 @@ def read_json_lines(lines: Iterable[bytes]) -> Iterator[Line]:
     """The commands of a file. Raises NotACommand."""
     for number, text in enumerate(lines, start=1):
         try:
-            document = json.loads(text.decode("utf-8"))
+            document = json.loads(text.decode("utf-8").rstrip("\r\n"))
+        except json.JSONDecodeError as error:
+            raise NotACommand(number, f"no JSON: {error.msg}, at character {error.pos + 1}") from error
         except (ValueError, RecursionError) as error:
             raise NotACommand(number, f"no JSON: {error}") from error
         if type(document) is not dict:

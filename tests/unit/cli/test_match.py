@@ -137,6 +137,14 @@ def test_a_line_that_is_no_command_ends_the_run_with_its_number(tmp_path: Path, 
     assert [event["line"] for event in json_lines(tmp_path / "events")] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"), [('{"op":"place","id":1', "',' delimiter, at character 21"), ("", "value, at")]
+)
+def test_what_is_no_json_is_told_with_its_place_in_the_line(line: str, problem: str) -> None:
+    told = run("match", "-", stdin=f"{place()}\n{line}\n".encode()).stderr
+    assert f"line 2: no JSON: Expecting {problem}" in told and told.count("line") == 1
+
+
 def test_bytes_that_are_no_text_end_the_run(tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
     file.write_bytes(b'{"op":"place","trader":"\xff"}\n')
