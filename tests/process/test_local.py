@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,6 +47,15 @@ async def test_it_starts_again_with_its_data(tmp_path: Path) -> None:
         assert status.code == 0
         assert [node["name"] for node in json.loads(status.out)] == ["node-1", "node-2", "node-3"]
     assert ended[0].code == 0
+
+
+async def test_after_a_start_that_failed_the_same_command_works(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        first = ("--dir", tmp_path, "--auth", "none", "--nodes", 3, "--port", min(taken.getsockname()[1], 65500))
+        failed = await command("local", *first)
+    assert failed.code == 1 and "client_port" in failed.err
+    async with local(tmp_path, "--nodes", 3) as (nodes, _):
+        assert len(nodes.split(",")) == 3
 
 
 async def test_without_auth_it_does_not_start(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class LocalGroup:
         ``environment`` is for these and all later starts.
         """
         self._environment = dict(environment or self._environment)
+        for node in self.nodes:  # all of them, so that whoever looks sees how many the group has
+            node.directory.mkdir(parents=True, exist_ok=True)
         down = [node for node in self.nodes if not node.running]
         for node in down:
             (node.directory / ENDPOINTS).unlink(missing_ok=True)
