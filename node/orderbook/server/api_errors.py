@@ -161,6 +161,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
             raise
         return _of_http(error, request).response()
     except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            return invalid([("body", "the client went away")]).response()  # nobody reads it
         known = error_of(error)
         if known is None:
             _logger.exception("%s %s failed", request.method, request.path)

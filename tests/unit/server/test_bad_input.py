@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orderbook.server.api_errors import errors_as_json
 from orderbook.server.api_routes import ROUTES
 from orderbook.server.application import MAX_BODY_BYTES, client_application
 from unit.server.http_client import CheckedClient
@@ -182,6 +185,27 @@ async def test_a_request_that_never_ends_holds_nobody_up(http: CheckedClient) ->
     await writer.drain()
     await served(http)
     writer.close()
+
+
+async def test_a_client_that_goes_away_in_the_middle_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def read(request: web.Request) -> web.Response:
+        began.set()
+        try:
+            return web.Response(body=await request.read())
+        finally:
+            ended.set()
+
+    application = web.Application(middlewares=[errors_as_json])
+    application.router.add_post("/", read)
+    async with TestServer(application) as server, asyncio.timeout(60):
+        _, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+        await began.wait()
+        writer.close()
+        await ended.wait()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 # --- anything at all --------------------------------------------------------------------------------------------------
