@@ -189,6 +189,8 @@ class FaultyDisk:
         self.operations += 1
         if self.before is not None:
             self.before(number, kind, path)
+            if self._ended:
+                raise SimulatedCrash(f"the machine stopped before {kind} {path}")
         if number == self.crash_at:
             if self.random.random() < 0.5:
                 effect()

@@ -101,6 +101,7 @@ class Node:
             clock=self.clock,
             durations=Durations(Random(self._random.getrandbits(64)), *around.disk_seconds),
         )
+        self.disk.before = runtime.before_operation
         channel = self._channel = around.peers.attach(self.name, runtime)
         Frontend(runtime, around.clients.attach(self.name, runtime), lambda: self.group)
         setup = GroupSetup(

@@ -4,7 +4,7 @@ One runtime is one life of a process. When it ends, everything it had scheduled 
 under way may be cut short between any two of its operations on the disk.
 
 Jobs of workers run at one virtual moment each, a drawn time after they were submitted and a drawn time before their
-answer. A forked job runs at once, on the state of that moment; its answer comes later.
+answer. A forked job sees the state of the moment of its fork; each of its operations on the disk has a moment of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from faults.disk import SimulatedCrash
+from simulation.child import Child
 from simulation.loop import VirtualLoop
 from simulation.scheduler import Event, Scheduler
 
@@ -31,12 +32,22 @@ class Clock:
         self.rate = rate
         self.offset_ms = offset_ms
         self.start = start
+        self._since = 0.0  # true time of the last change of the rate,
+        self._passed = 0.0  # and what had passed by then
+
+    def run_at(self, rate: float, now: float) -> None:
+        """From now on; nothing jumps."""
+        self._passed, self._since = self._elapsed(now), now
+        self.rate = rate
 
     def monotonic(self, now: float) -> float:
-        return self.start + now * self.rate
+        return self.start + self._elapsed(now)
 
     def wall_ms(self, now: float) -> int:
-        return EPOCH_MS + self.offset_ms + int(now * self.rate * 1000)
+        return EPOCH_MS + self.offset_ms + int(self._elapsed(now) * 1000)
+
+    def _elapsed(self, now: float) -> float:
+        return self._passed + (now - self._since) * self.rate
 
 
 class Durations:
@@ -68,7 +79,7 @@ class SimulatedRuntime:
         self.alive = True
         self.paused = False
         self.stalled_until = 0.0  # jobs that touch the disk wait until then
-        self.fork_fails = False  # the next forked job dies before it did anything
+        self.fork_fails = False  # the next forked job is killed after some of its operations on the disk, or all
         self.scheduler = scheduler
         self._clock = clock or Clock()
         self._durations = durations or Durations(Random(random.getrandbits(64)))
@@ -77,6 +88,8 @@ class SimulatedRuntime:
         self._loop = VirtualLoop(scheduler, self, self._report)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._workers: list[SimulatedWorker] = []
+        self._children: dict[Child, int | None] = {}  # and after how many more operations each is killed
+        self._running_child: Child | None = None
 
     # --- Runtime ------------------------------------------------------------------------------------------------------
 
@@ -104,16 +117,37 @@ class SimulatedRuntime:
         return worker
 
     def fork(self, job: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        error: BaseException | None = None
-        if self.fork_fails:
-            self.fork_fails = False
-            error = RuntimeError("the child was killed")
-        else:
-            try:
-                job()
-            except Exception as problem:  # noqa: BLE001 - the parent is told
-                error = RuntimeError(f"the child failed: {problem!r}")
-        self.call_later(2 * self.duration(), done, error)
+        child = Child(job)
+        self._children[child] = self.random.randrange(6) if self.fork_fails else None
+        self.fork_fails = False
+        self._step(child, done)
+
+    def _step(self, child: Child, done: Callable[[BaseException | None], None]) -> None:
+        left = self._children[child]
+        if left is not None:
+            self._children[child] = left - 1
+        self._let_go_on(child, child.kill if left == 0 else child.step)
+        if not child.ended:
+            start = max(self.scheduler.now, self.stalled_until)
+            self.scheduler.at(start + self.duration(), self, self._step, child, done)
+            return
+        del self._children[child]
+        if child.crash is not None:
+            raise child.crash
+        error = child.error or (RuntimeError("killed") if left is not None else None)
+        self.call_later(self.duration(), done, error and RuntimeError(f"the child failed: {error!r}"))
+
+    def _let_go_on(self, child: Child, how: Callable[[], None]) -> None:
+        self._running_child = child
+        try:
+            how()
+        finally:
+            self._running_child = None
+
+    def before_operation(self, number: int, kind: str, path: str) -> None:
+        """What the disk calls before each operation: one of a child waits for its moment."""
+        if self._running_child is not None:
+            self._running_child.before_operation()
 
     # --- the world's side ---------------------------------------------------------------------------------------------
 
@@ -138,6 +172,11 @@ class SimulatedRuntime:
             return
         self.alive = False
         self.scheduler.forget(self)
+        for child in list(self._children):
+            for _ in range(self.random.randrange(4)):
+                self._let_go_on(child, child.step)
+            self._let_go_on(child, child.kill)
+        self._children.clear()
         for worker in self._workers:
             worker.abandon(cut_short)
         tasks, self._tasks = self._tasks, {}

@@ -125,15 +125,75 @@ def test_a_job_waits_while_the_disk_stalls():
     assert 7.0 <= ran[0] < 7.1
 
 
-def test_a_forked_job_that_dies_is_told():
+def forking(seed, end_after=None, fails=False):
+    """A parent that changes its state while its child writes three files: what the child wrote, and its answers."""
+    driver = VirtualDriver(seed)
+    disk = FaultyDisk(Random(seed))
+    disk.make_directory("/d")
+    disk.before = driver.runtime.before_operation
+    state, moments, answers = [7], [], []
+    driver.runtime.fork_fails = fails
+
+    def job():
+        seen = state[0]
+        for name in "abc":
+            disk.create(f"/d/{name}{seen}").close()
+            moments.append(driver.scheduler.now)
+
+    def change():
+        state[0] += 1
+        driver.runtime.call_later(0.0001, change)
+
+    driver.start(lambda: (driver.runtime.fork(job, answers.append), change()))
+    if end_after is not None:
+        driver.scheduler.run_until(lambda: len(moments) > end_after, until=10.0, max_steps=100_000)
+        driver.runtime.end()
+    else:
+        driver.run_until(lambda: answers)
+        driver.runtime.end()
+    return disk.list_directory("/d"), moments, answers
+
+
+def test_a_forked_job_sees_one_moment_and_each_of_its_operations_has_its_own():
+    files, moments, answers = forking(1)
+    assert files == ["a7", "b7", "c7"]
+    assert len(set(moments)) == 3
+    assert answers == [None]
+
+
+def test_a_forked_job_that_is_killed_has_done_a_part_of_its_work_or_all_and_is_told():
+    found = set()
+    for seed in range(40):
+        files, _, answers = forking(seed, fails=True)
+        found.add(len(files))
+        assert "killed" in str(answers[0])
+    assert found == {0, 1, 2, 3}
+
+
+def test_a_forked_job_ends_with_its_parent_or_a_little_later():
+    found = {len(forking(seed, end_after=0)[0]) for seed in range(40)}
+    assert found == {1, 2, 3}
+
+
+def test_a_crash_in_an_operation_of_a_forked_job_stops_the_machine():
     driver = VirtualDriver()
-    answers, ran = [], []
-    driver.runtime.fork_fails = True
-    driver.start(lambda: driver.runtime.fork(lambda: ran.append(1), answers.append))
-    driver.start(lambda: driver.runtime.fork(lambda: ran.append(2), answers.append))
-    driver.run_until(lambda: len(answers) == 2)
-    assert ran == [2]
-    assert sorted(error is None for error in answers) == [False, True]
+    disk = FaultyDisk(Random(1))
+    disk.make_directory("/d")
+    disk.before = driver.runtime.before_operation
+    disk.crash_at = 1
+    answers = []
+    driver.start(lambda: driver.runtime.fork(lambda: [disk.create(f"/d/{n}") for n in "abc"] and None, answers.append))
+    driver.run_until(lambda: driver.crashes)
+    assert answers == []
+
+
+def test_a_clock_that_changes_its_pace_does_not_jump():
+    clock = Clock(rate=1.0, start=100.0)
+    clock.run_at(2.0, now=10.0)
+    assert clock.monotonic(10.0) == 110.0
+    assert clock.monotonic(11.0) == 112.0
+    clock.run_at(0.5, now=11.0)
+    assert clock.monotonic(13.0) == 113.0
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another():
