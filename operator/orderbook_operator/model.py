@@ -93,9 +93,27 @@ class Model(BaseModel):
         return document
 
 
-def list_map(*keys: str) -> dict[str, Any]:
-    """The mark of a list whose items are told apart by these fields: applied by several managers, no two alike."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+class ListMap:
+    """An annotation: a list whose items are told apart by these fields, so that several managers can apply it."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+
+    def _check(self, items: tuple[Model, ...]) -> tuple[Model, ...]:
+        seen: set[str] = set()
+        for item in items:
+            name = "/".join(str(getattr(item, key)) for key in self.keys)
+            if name in seen:
+                raise PydanticCustomError("rule", "{message}", {"message": f"{name} is there twice"})
+            seen.add(name)
+        return items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        keys = [to_camel(key) for key in self.keys]
+        return {**handler(schema), "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": keys}
 
 
 ATOMIC_LIST: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orderbook_operator.model import ATOMIC_LIST, ATOMIC_MAP, Checked, Model, Rule, list_map
+from orderbook_operator.model import ATOMIC_LIST, ATOMIC_MAP, Checked, ListMap, Model, Rule
 from orderbook_operator.scalars import Quantity, QuantityFrom, TextLike, quantities
 
 RESERVED_ENVIRONMENT = "ORDERBOOK_"
@@ -117,7 +117,7 @@ class PodSettings(Model):
     annotations: Annotated[Annotations, reserved("annotations", RESERVED_ANNOTATIONS)] = Field(default_factory=dict)
     """Annotations that the pods carry beside the operator's own."""
 
-    env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64, json_schema_extra=list_map("name"))] = ()
+    env: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=64), ListMap("name")] = ()
     """Environment variables of the node's container, for example of a tracing agent."""
 
 
@@ -346,9 +346,7 @@ class Scheduling(Model):
     affinity: Affinity | None = None
     """Further rules of placement; none by default."""
 
-    topology_spread: Annotated[
-        tuple[TopologySpread, ...], Field(max_length=8, json_schema_extra=list_map("topologyKey"))
-    ] = (
+    topology_spread: Annotated[tuple[TopologySpread, ...], Field(max_length=8), ListMap("topology_key")] = (
         TopologySpread(topology_key="topology.kubernetes.io/zone"),
         TopologySpread(topology_key="kubernetes.io/hostname"),
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from orderbook_operator.model import Model, list_map
+from orderbook_operator.model import ListMap, Model
 from orderbook_operator.names import API_GROUP, API_VERSION, KIND
 from orderbook_operator.spec import Spec
 
@@ -82,7 +82,7 @@ class Status(Model):
     phase: Phase | None = None
     """The state of the group in a word."""
 
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=list_map("type"))] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = ()
     """Ready, Quorate, Progressing, Degraded and Paused, each with its reason."""
 
     leader: Annotated[str, Field(max_length=63)] | None = None
@@ -91,8 +91,8 @@ class Status(Model):
     term: Annotated[int, Field(ge=0)] | None = None
     """The Raft term of that leader."""
 
-    members: Annotated[tuple[MemberStatus, ...], Field(max_length=32, json_schema_extra=list_map("name"))] = ()
-    """The members of the committed configuration."""
+    members: Annotated[tuple[MemberStatus, ...], Field(max_length=32), ListMap("name", "id")] = ()
+    """The members of the committed configuration. While one takes the place of another, both have the pod's name."""
 
     ready: Annotated[str, Field(max_length=16)] | None = None
     """How many voters are ready, of how many that are wanted: 2/3."""

@@ -6,11 +6,12 @@ defaults here are those of the CRD: the API server writes them into every resour
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orderbook_operator.model import ATOMIC_LIST, Checked, Model, Rule, list_map
+from orderbook_operator.model import ATOMIC_LIST, Checked, ListMap, Model, Rule
 from orderbook_operator.pod_settings import (
     RESERVED_ANNOTATIONS,
     Annotations,
@@ -252,28 +253,46 @@ class Monitoring(Model):
     """How often the nodes are scraped."""
 
 
+def _is_range(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return "/" in text
+
+
+def _lies_within(inner: str, outer: str) -> bool:
+    narrow, wide = ipaddress.ip_network(inner, strict=False), ipaddress.ip_network(outer, strict=False)
+    if narrow.version != wide.version:
+        return False
+    return int(wide.network_address) <= int(narrow.network_address) and int(narrow.broadcast_address) <= int(
+        wide.broadcast_address
+    )
+
+
+Cidr = Annotated[
+    str,
+    Field(max_length=49),
+    Checked(Rule("isCIDR(self)", "must be a range of addresses such as 10.0.0.0/8 or 2001:db8::/32", _is_range)),
+]
+
+
 class IpBlock(Model):
     """A range of addresses."""
 
-    cidr: Annotated[
-        str,
-        TextLike(
-            "^[0-9a-fA-F.:]{2,45}/[0-9]{1,3}$", 49, "must be a range of addresses such as 10.0.0.0/8 or 2001:db8::/32"
-        ),
-    ]
+    cidr: Cidr
     """The range, such as 10.0.0.0/8."""
 
-    except_: Annotated[
-        tuple[Annotated[str, Field(max_length=49)], ...],
-        Field(alias="except", max_length=16, json_schema_extra=ATOMIC_LIST),
-    ] = ()
+    except_: Annotated[tuple[Cidr, ...], Field(alias="except", max_length=16, json_schema_extra=ATOMIC_LIST)] = ()
     """Ranges within it that are left out."""
 
     rules = (
         Rule(
-            "isCIDR(self.cidr) && (!has(self.except)"
-            " || self.except.all(e, isCIDR(e) && cidr(self.cidr).containsCIDR(e)))",
-            "ipBlock must have a cidr such as 10.0.0.0/8, and in except only ranges within it",
+            "!has(self.except) || !isCIDR(self.cidr)"
+            " || self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))",
+            "except must have only ranges that lie within cidr",
+            lambda block: all(_lies_within(inner, block.cidr) for inner in block.except_),
+            ".except",
         ),
     )
 
@@ -380,12 +399,10 @@ class Spec(Model):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When a node of the cluster fetches the image."""
 
-    image_pull_secrets: Annotated[
-        tuple[ImagePullSecret, ...], Field(max_length=8, json_schema_extra=list_map("name"))
-    ] = ()
+    image_pull_secrets: Annotated[tuple[ImagePullSecret, ...], Field(max_length=8), ListMap("name")] = ()
     """Secrets of the group's namespace with which the image is fetched from a private registry."""
 
-    pairs: Annotated[tuple[Pair, ...], Field(max_length=MAX_PAIRS, json_schema_extra=list_map("base", "quote"))] = ()
+    pairs: Annotated[tuple[Pair, ...], Field(max_length=MAX_PAIRS), ListMap("base", "quote")] = ()
     """What is traded. Pairs can be added at any time; none can be removed, halt it instead."""
 
     storage: Storage = Storage()
