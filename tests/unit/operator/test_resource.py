@@ -105,7 +105,7 @@ def test_what_another_version_of_the_crd_left_in_an_object_is_put_aside() -> Non
     raw = group({**LEGAL, "shards": 4, "raft": {"leaseFactor": 2}}, {"phase": "Ready", "shards": 4}, managedFields=[{}])
     read = OrderBookGroup.from_object(raw)
     assert read.status.phase == "Ready"
-    with pytest.raises(ResourceError, match="spec.shards is no field of an OrderBookGroup"):
+    with pytest.raises(ResourceError, match=r"spec\.shards is no field of an OrderBookGroup"):
         OrderBookGroup.from_object(raw, strict=True)
 
 
