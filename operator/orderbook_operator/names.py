@@ -23,8 +23,12 @@ ROTATE = f"{API_GROUP}/rotate"
 
 # On the pod template: what it was rendered from. Its change is what a roll is.
 TEMPLATE = f"{API_GROUP}/template"
+# On the StatefulSet: the rendering with which every member was up. A roll that fails goes back to it.
+PROVEN_TEMPLATE = f"{API_GROUP}/proven-template"
 # On the StatefulSet: the rendering whose roll was stopped. Written with the template that replaces it, in one update.
 FAILED_TEMPLATE = f"{API_GROUP}/failed-template"
+# On the StatefulSet, while it is narrowed to a survivor: <name>/<id>@<incarnation>, the word that was given.
+RECOVERING = f"{API_GROUP}/recovering"
 # On a claim: the id of the member that left the configuration. Growing again removes it.
 RETIRED = f"{API_GROUP}/retired"
 # On every owned object and pod: the group. Watches and lists select by it.

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from orderbook_operator import names
 from orderbook_operator.resource import OrderBookGroup
 
 Manifest = Mapping[str, Any]  # an object as the API server gives it, or as a builder renders it
@@ -60,6 +61,7 @@ class PodSeen:
     node_exists: bool = True  # False: the cluster's node object is gone
     node_ready: bool = True
     zone: str = ""
+    resource_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,10 @@ class Observation:
     @property
     def name(self) -> str:
         return self.resource.name
+
+    @property
+    def stateful_set_key(self) -> ObjectKey:
+        return ObjectKey("apps/v1", "StatefulSet", names.stateful_set(self.name))
 
     def pod(self, name: str) -> PodSeen | None:
         return next((pod for pod in self.pods if pod.name == name), None)
