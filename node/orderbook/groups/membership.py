@@ -214,6 +214,7 @@ class Membership:
             heartbeat_ticks=options.heartbeat_ticks,
             max_append_bytes=options.max_append_bytes,
             max_inflight_bytes=options.max_inflight_bytes,
+            hold_commit=options.commit_hold > 0,
             draw=self._runtime.random.randrange,
         )
 

@@ -23,6 +23,7 @@ class ReplicaOptions(NamedTuple):
     clock_lead_ms: int = 500  # how far the leader's stamp may be ahead of the voters' median clock
     proposal_timeout: float = 10.0
     max_pending_bytes: int = 64 << 20
+    commit_hold: float = 0.002  # how long a commit index that nobody elsewhere waits for may wait for an append
     apply_slice: float = 0.01  # how long entries are applied before the loop turns
     max_append_bytes: int = 1 << 20
     max_inflight_bytes: int = 8 << 20

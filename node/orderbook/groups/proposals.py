@@ -18,11 +18,14 @@ a snapshot replaced the log at its index                      Uncertain
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orderbook.groups.errors import GroupError, Unavailable, Uncertain
 from orderbook.groups.replicated import Applied
 
+PROPOSE_BYTES = 1 << 20  # of requests in one frame to the leader; a larger one goes alone
+
+Place = tuple[int, int]  # (term, index) of an entry
 Done = Callable[[Applied | None, GroupError | None], None]
 
 
@@ -73,6 +76,28 @@ class Proposals:
             raise Unavailable("overloaded")
         self.bytes += len(pending.sealed)
         self._pending[pending.request] = pending
+
+    def append(
+        self, waiting: list[Pending], leader: int, propose: Callable[[list[bytes]], Sequence[Place] | str]
+    ) -> None:
+        """This member leads: into its own log, in one append; ``propose`` says where each stands, or why not."""
+        placed = propose([pending.sealed for pending in waiting])
+        for number, pending in enumerate(waiting):
+            if isinstance(placed, str):
+                self.refused(pending.request, Unavailable(placed))
+            else:
+                pending.leader = leader
+                self.placed(pending.request, *placed[number])
+
+    def forward(self, waiting: list[Pending], leader: int, send: Callable[[list[bytes]], bool]) -> None:
+        """To the leader elsewhere, 0 for none, in as few pieces as may be; what ``send`` surely doesn't send is refused."""
+        for piece in _in_pieces(waiting):
+            if leader and send([pending.sealed for pending in piece]):
+                for pending in piece:
+                    pending.leader = leader
+            else:
+                for pending in piece:
+                    self.refused(pending.request, Unavailable("no_leader"))
 
     def placed(self, request: int, term: int, index: int) -> None:
         pending = self._pending.get(request)
@@ -145,12 +170,12 @@ class Proposals:
         pending.done(applied, error)
 
 
-def in_pieces(waiting: list[Pending], most_bytes: int) -> list[list[Pending]]:
-    """In order, each piece of at most so many bytes or of one request."""
+def _in_pieces(waiting: list[Pending]) -> list[list[Pending]]:
+    """In order, each piece of at most ``PROPOSE_BYTES`` or of one request."""
     pieces: list[list[Pending]] = []
     size = 0
     for pending in waiting:
-        if not pieces or size + len(pending.sealed) > most_bytes:
+        if not pieces or size + len(pending.sealed) > PROPOSE_BYTES:
             pieces.append([])
             size = 0
         pieces[-1].append(pending)

@@ -17,10 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from orderbook.groups import raft_frames
+from orderbook.groups.commit_news import CommitNews
 from orderbook.groups.errors import MalformedPeer, Unavailable
 from orderbook.groups.leading import Leading
 from orderbook.groups.options import ReplicaOptions
-from orderbook.groups.proposals import Done, Pending, Proposals, in_pieces
+from orderbook.groups.proposals import Done, Pending, Proposals
 from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.snapshots import Snapshots
@@ -47,9 +48,6 @@ class Phase(StrEnum):
     QUARANTINED = "quarantined"  # its state differs from the majority's
     HALTED = "halted"  # no majority agrees on the state
     STOPPED = "stopped"
-
-
-PROPOSE_BYTES = 1 << 20  # of requests in one frame to the leader; a larger one goes alone
 
 
 class Replica:
@@ -81,6 +79,7 @@ class Replica:
         self._proposals.start_at(runtime.random.getrandbits(31) << 32)
         self._reads = Reads(self.node.read_index)
         self._leading = Leading(runtime, options, node, store, lambda: self.state)
+        self._news = CommitNews(runtime, node, options.commit_hold, self.wake)
         self._snapshots = Snapshots(runtime, store, self)
         self._names: dict[int, str] = {}
         self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
@@ -107,6 +106,7 @@ class Replica:
         self.phase = Phase.STOPPED
         if self._timer is not None:
             self._timer.cancel()
+        self._news.stop()
         self._proposals.stop()
         self._reads.stop("stopped")
         self._snapshots.stop()
@@ -293,6 +293,7 @@ class Replica:
                 self._handle(self.node.ready())
                 self._leading.turn()
             self._apply_some()
+            self._news.turn()
             self._notice_changes()
             self.on_turn()
         except Exception as error:
@@ -344,27 +345,15 @@ class Replica:
     # --- proposals ----------------------------------------------------------------------------------------------------
 
     def _hand_over_requests(self) -> None:
-        """To the leader, what came in this turn in as few pieces as may be; to nobody if there is none."""
+        """To the leader, what came in this turn."""
         if not self._local:
             return
         waiting, self._local = self._local, []
         leader = self.node.leader
         if leader == self.node.id:
-            placed = self._leading.propose([pending.sealed for pending in waiting])
-            for number, pending in enumerate(waiting):
-                if isinstance(placed, str):
-                    self._proposals.refused(pending.request, Unavailable(placed))
-                else:
-                    pending.leader = leader
-                    self._proposals.placed(pending.request, *placed[number])
-            return
-        for piece in in_pieces(waiting, PROPOSE_BYTES):
-            if leader and self.send(leader, FrameKind.PROPOSE, [pending.sealed for pending in piece]):
-                for pending in piece:
-                    pending.leader = leader
-            else:
-                for pending in piece:
-                    self._proposals.refused(pending.request, Unavailable("no_leader"))
+            self._proposals.append(waiting, leader, self._leading.propose)
+        else:
+            self._proposals.forward(waiting, leader, lambda sealed: self.send(leader, FrameKind.PROPOSE, sealed))
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -389,11 +378,13 @@ class Replica:
 
     def _apply(self, entry: Entry) -> None:
         if entry.kind == EntryKind.CONFIGURATION or not entry.payload:
+            self._news.applied(0)
             self.state.skip(entry.index)
             self._learn_names()
             self._proposals.committed(entry.index, entry.term)
             return
         applied = self.state.apply(entry.index, entry.term, entry.payload)
+        self._news.applied(applied.origin)
         self._proposals.committed(entry.index, entry.term)
         for listener in self.on_applied:
             listener(applied)

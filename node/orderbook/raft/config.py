@@ -28,6 +28,7 @@ class RaftConfig:
     max_uncommitted_bytes: int = 64 * MIB  # in the leader's log; more is refused
     max_committed_bytes: int = 8 * MIB  # handed over by one ready()
     promotion_lag: int = 128  # entries that a learner may lack and still be promoted
+    hold_commit: bool = False  # a commit index leaves alone only when the caller says so; see ``announce_commit``
 
     def __post_init__(self) -> None:
         """Raises ValueError for settings that can't work together."""

@@ -37,6 +37,7 @@ class Leader:
         self._heartbeat_elapsed = 0
         self._removed: list[int] = []  # left the configuration in force; told so when it is committed
         self._transfer_elapsed = 0
+        self._announced = 0  # the commit index that may leave in an append without entries
         self.transferee = 0
         self.reads = LeaderReads(state)
         self._follow_configuration()
@@ -67,16 +68,30 @@ class Leader:
 
     def has_work(self) -> bool:
         """Whether ``flush`` would do anything."""
-        log = self._state.log
+        last, news = self._state.log.last_index, self._news()
         return (self.reads.waiting and self.has_committed) or any(
-            progress.may_send(log.last_index, log.commit) for _, progress in self._followers
+            progress.may_send(last, news) for _, progress in self._followers
         )
+
+    def _news(self) -> int:
+        state = self._state
+        return self._announced if state.config.hold_commit else state.log.commit
+
+    def announce_commit(self) -> None:
+        """Followers that don't know today's commit index are told by the next ``flush``."""
+        self._announced = self._state.log.commit
+
+    @property
+    def holds_commit(self) -> bool:
+        """Whether a follower would learn something from ``announce_commit``."""
+        commit = self._state.log.commit
+        return self._news() < commit and any(progress.sent_commit < commit for _, progress in self._followers)
 
     def flush(self) -> None:
         """Send what followers lack, as far as flow control allows, and begin a round for the reads that wait."""
-        log = self._state.log
+        last, news = self._state.log.last_index, self._news()
         for follower, progress in self._followers:
-            while progress.may_send(log.last_index, log.commit):
+            while progress.may_send(last, news):
                 self._send_append(follower, progress)
         if self.reads.waiting and self.has_committed:
             self.reads.begin_round()

@@ -23,6 +23,8 @@ The caller owns disk, network, timers and the state machine. Its duties:
 9. Answer a read of ``read_states`` once its index is applied here. Ask again for those of ``reads_failed`` until their
    deadline. A ``context`` must not be used again while its read is open.
 10. Take a snapshot at an applied index with ``snapshot_meta(index)``; when it is durable, ``compact`` the log.
+11. With ``hold_commit`` a new commit index travels with the next entries, at the latest with a heartbeat. Where someone
+    waits for it before that, call ``announce_commit``.
 
 Everything here runs on one thread. ``Refused`` (see errors.py) is the answer to a request that can't be met now;
 ``ConsensusViolated`` means that the process must stop. The collaborators that do the work share one ``State``; this
@@ -116,6 +118,16 @@ class RawNode:
         Raises NotLeader, MembershipRefused.
         """
         return self._led().propose_membership(voters, learners, expected_index)
+
+    @property
+    def holds_commit(self) -> bool:
+        """Whether this leader's commit index is news to a follower that no append is on its way to."""
+        return self._roles.leader is not None and self._roles.leader.holds_commit
+
+    def announce_commit(self) -> None:
+        """Tell the followers of the commit index now. It is only needed with ``hold_commit``."""
+        if self._roles.leader:
+            self._roles.leader.announce_commit()
 
     def transfer_leadership(self, target: int) -> None:
         """Give the leadership to ``target``, a voter. Proposals pause until it leads, or an election timeout passes.

@@ -69,6 +69,10 @@ class Script:
                 self.cluster.tick(node)
             self.cluster.stabilize()
 
+    def do_announce(self, node: str) -> None:
+        """A leader that holds its commit index back tells it."""
+        self.cluster[int(node)].announce_commit()
+
     def do_quietly(self, *words: str, **options: str) -> None:
         """Do a command, keep nothing of what it says."""
         kept = list(self.lines)
