@@ -23,7 +23,7 @@ from orderbook.groups.session_client import SessionClient
 from orderbook.groups.statemachine import Event, StateMachine
 from orderbook.groups.waiting import Conditions, run_on
 from orderbook.raft import Configuration, HardState, Member, encode_configuration
-from orderbook.storage import Identity, set_aside
+from orderbook.storage import Health, Identity, set_aside
 from orderbook.storage.statistics import Statistics as StorageStatistics
 from orderbook.wire.envelope import MAX_COMMANDS
 from orderbook.wire.frames import FrameKind
@@ -191,6 +191,10 @@ class Group:
     def waits_for(self) -> str:
         """What a member without a group waits for."""
         return self._entered_membership().waits_for
+
+    @property
+    def disk(self) -> Health:
+        return self._entered_membership().store.health
 
     @property
     def storage(self) -> StorageStatistics:

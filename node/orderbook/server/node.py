@@ -35,6 +35,7 @@ from orderbook.server.application import client_application
 from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.configuration import LOOPBACK, NodeConfiguration
 from orderbook.server.credentials import CredentialError, CredentialFiles, Credentials, CredentialWatch, load
+from orderbook.server.journal import Journal
 from orderbook.server.probes import Vitals, probe_application
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import DirectoryLocked, Disk, LogCorrupt, StorageError, StoreOptions
@@ -91,6 +92,7 @@ class Node:
         self._vitals = Vitals(
             name=configuration.name, peers=self._peers, credentials=self._credentials, access=self._access
         )
+        self._journal: Journal | None = None
         self._runners: list[web.AppRunner] = []
         self._listeners: list[Listener] = []
         self._told: dict[tuple[str, str, str], None] = {}  # refusals that were logged
@@ -132,6 +134,7 @@ class Node:
                 on_failure=on_failure,
             )
         )
+        self._journal = Journal(self._runtime, group)
         kept = configuration.streams
         feeds = Feeds(self._runtime, group, FeedOptions(kept.retained_entries, kept.retained_bytes))
         self._vitals.group, self._vitals.feeds = group, feeds
@@ -155,6 +158,7 @@ class Node:
 
     async def stop(self) -> None:
         """Give a leadership away, end the streams with a reason, then close listeners and the directory."""
+        logger.info("stopping")
         self._vitals.draining = True
         group, feeds = self._vitals.group, self._vitals.feeds
         if group is not None:
@@ -166,6 +170,8 @@ class Node:
             await listener.close()
         for runner in self._runners:
             await runner.cleanup()
+        if self._journal is not None:
+            self._journal.close()
         if group is not None:
             await group.close()
         await self._peers.close()
