@@ -57,6 +57,7 @@ class Group:
         self._session: SessionClient | None = None
         self._membership: Membership | None = None
         self._moving = False  # from one membership to the next
+        self._recovery: tuple[tuple[Member, int, int], asyncio.Future[bytes]] | None = None  # what was asked for last
         self._closed = False
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -93,8 +94,27 @@ class Group:
     async def recover(self, survivor: Member, last_term: int, last_index: int) -> bytes:
         """Begin a new life of a group that lost its majority, with this member alone; the new incarnation.
 
-        See ``recovery``. Raises RecoveryRefused, NotBootstrapped.
+        See ``recovery``. The same request again, while it is under way or after it, gets the same answer: who did not
+        hear it may ask again. Raises RecoveryRefused, NotBootstrapped; Uncertain where the one under way was cut short.
         """
+        request = (survivor, last_term, last_index)
+        if self._recovery is not None and self._recovery[0] == request:
+            return await asyncio.shield(self._recovery[1])
+        if self._recovery is not None and not self._recovery[1].done():
+            raise RecoveryRefused("another recovery is under way")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._recovery = (request, answer)
+        try:
+            incarnation = await self._recover(survivor, last_term, last_index)
+        except BaseException as error:
+            self._recovery = None
+            answer.set_exception(error if isinstance(error, Exception) else Uncertain("the recovery was cut short"))
+            answer.exception()  # nobody else may wait for it
+            raise
+        answer.set_result(incarnation)
+        return incarnation
+
+    async def _recover(self, survivor: Member, last_term: int, last_index: int) -> bytes:
         membership, replica = self._membership, self._member()
         if membership is None or self._moving:
             raise NotBootstrapped("the group is being opened")
@@ -102,9 +122,10 @@ class Group:
         own, end = Member(identity.name, identity.member_id), (node.last_term, node.last_index)
         check_request(own, survivor, end, (last_term, last_index), bool(node.leader))
         await self._ask_for_log_ends(membership, replica)
+        check_request(own, survivor, (node.last_term, node.last_index), end, bool(node.leader))  # time has passed
         ahead = membership.log_ends.ahead_of(*end)
-        if ahead or (node.last_term, node.last_index) != end:
-            raise RecoveryRefused(f"{', '.join(ahead) or 'this member'} has more of the log than the request names")
+        if ahead:
+            raise RecoveryRefused(f"{', '.join(ahead)} has more of the log than the request names")
         new_id = self._runtime.random.randrange(1, MAX_MEMBER_ID)
         configuration = encode_configuration(Configuration((Member(identity.name, new_id),)))
         reborn = reborn_identity(identity, end, new_id, configuration)

@@ -198,8 +198,14 @@ async def test_the_only_survivor_of_a_majority_goes_on_alone_when_it_is_told_to(
         await survivor.recover(own, end[0], end[1] - 1)
     with pytest.raises(RecoveryRefused, match=r"this is .*/"):
         await survivor.recover(Member("x", 5), *end)
-    incarnation = await survivor.recover(own, *end)
+    same = [asyncio.create_task(survivor.recover(own, *end)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(RecoveryRefused, match="another recovery is under way"):
+        await survivor.recover(own, end[0], end[1] + 1)
+    async with asyncio.timeout(SECONDS):
+        [incarnation] = set(await asyncio.gather(*same))
     await survivor.when(SECONDS).online()
+    assert await survivor.recover(own, *end) == incarnation  # asked again, it has the same answer
     assert survivor.identity.incarnation == incarnation != old_incarnation
     assert survivor.identity.member_id != own.id
     assert (await survivor.query(OrderCount())).value == 49
