@@ -20,9 +20,10 @@ _PANELS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "Orders": (("orders", ("place", "cancel", "amend", "orders")), ("replay", ("replay",))),
     "Market data": (("market", ("book", "fills", "pairs")), ("watch", ("watch",))),
     "Administration": (("admin", ("status", "members", "halt", "resume", "transfer", "snapshot", "recover")),),
-    "Without a group": (("match", ("match",)),),
+    "Without a group": (("match", ("match",)), ("tokens", ("token", "keys"))),
     "Measure": (("bench", ("bench",)),),
 }
+_OF_CLIENTS = ("Orders", "Market data", "Administration")  # panels of commands that talk to nodes
 _HELP = "A replicated limit order book: nodes, orders, market data and measurements."
 
 
@@ -40,6 +41,8 @@ def application(only: str | None = None) -> typer.Typer:
     made.callback()(_root)
     for panel, module, name in chosen:
         command = getattr(import_module(f"orderbook.cli.{module}"), name)
+        if panel in _OF_CLIENTS:
+            command = import_module("orderbook.cli.connection").with_credentials(command)
         made.command(rich_help_panel=panel)(command)
     return made
 

@@ -36,6 +36,7 @@ def bench(
     seconds: Annotated[float, typer.Option(help="For about how long.", min=0.1, max=600)] = 10.0,
     commands: Annotated[int | None, typer.Option(help="How many commands instead of how long.", min=1)] = None,
     directory: Annotated[Path | None, typer.Option(help="Where the group's data goes: a real disk.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="With TLS between all of them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how fast this machine is: a fresh durable group of real processes and a client process.
@@ -50,7 +51,7 @@ def bench(
         return
     if failover:
         job = partial(failover_bench.measure, kills=kills, batch=min(batch, FAILOVER_BATCH), rate=rate)
-        result = uvloop.run(_with_group(job, nodes, directory))
+        result = uvloop.run(_with_group(job, nodes, directory, tls=tls))
         _print(result, as_json)
         faults = result["lost"] + result["doubled"] + result["uncertain"]
         raise typer.Exit(1 if faults or not (result["state_hash_equal"] and result["book_equal"]) else 0)
@@ -58,14 +59,18 @@ def bench(
         load = Load(commands or int(seconds * 1000), 1, 1, clients)
     else:
         load = Load(commands or int(seconds * RATE_GUESS), batch, window, clients)
-    result = uvloop.run(_with_group(partial(measure, load=load), nodes, directory))
+    result = uvloop.run(_with_group(partial(measure, load=load), nodes, directory, tls=tls))
     _print(result, as_json)
     if not result["state_hash_equal"]:
         raise typer.Exit(1)
 
 
 async def _with_group(
-    job: Callable[[AsyncioRuntime, LocalGroup], Awaitable[dict[str, Any]]], nodes: int, directory: Path | None
+    job: Callable[[AsyncioRuntime, LocalGroup], Awaitable[dict[str, Any]]],
+    nodes: int,
+    directory: Path | None,
+    *,
+    tls: bool,
 ) -> dict[str, Any]:
     """Run ``job`` on a fresh group of processes."""
 
@@ -74,10 +79,10 @@ async def _with_group(
 
     runtime = AsyncioRuntime(failed)
     with tempfile.TemporaryDirectory(prefix="orderbook-bench-", dir=directory or Path.cwd()) as root:
-        group = LocalGroup(runtime, Path(root), nodes)
+        group = LocalGroup(runtime, Path(root), nodes, tls=tls)
         try:
             await group.start({"ORDERBOOK_KEY": "bench-key", "ORDERBOOK_LOG": "json"})
-            return await job(runtime, group)
+            return {**await job(runtime, group), "tls": tls}
         finally:
             await asyncio.shield(group.stop())
 

@@ -249,7 +249,7 @@ async def measure(
     runtime: Runtime, group: LocalGroup, kills: int, batch: int, rate: int | None = None
 ) -> dict[str, Any]:
     """Kill the leader of a running group ``kills`` times. Raises GroupError, FeedBroken, TimeoutError."""
-    async with aiohttp.ClientSession() as http:
+    async with group.http_session() as http:
         return await FailoverBench(runtime, http, group, kills, batch).measure(rate)
 
 

@@ -82,7 +82,7 @@ class Trader:
 
 async def measure(runtime: Runtime, group: LocalGroup, load: Load) -> dict[str, Any]:
     """Drive ``load`` through a running group. Raises RuntimeError where a batch failed or the states differ."""
-    async with aiohttp.ClientSession() as http:
+    async with group.http_session() as http:
         statuses = await online(http, group)
         leader = next(node for node in group.nodes if node.name == statuses[0]["leader"])
         addresses = [endpoints.clients for node in _leader_first(group, leader) if (endpoints := node.endpoints())]

@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
 import typer
 
 from orderbook.cli.connection import EXIT_REFUSED, EXIT_USAGE
@@ -31,6 +30,7 @@ def local(
         int, typer.Option(help="Clients find node-1 here, the others behind it; 0 draws.", min=0, max=65500)
     ] = 8443,
     auth: Annotated[str | None, typer.Option(help="none: every client is an admin.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="With certificates that are made for it.")] = False,
 ) -> None:
     """Run a group of nodes on this machine until Ctrl-C; started again on the same directory it has its data.
 
@@ -45,16 +45,16 @@ def local(
     if found and len(found) != nodes:
         typer.echo(f"orderbook local: {directory} holds {len(found)} nodes, not {nodes}: say --nodes", err=True)
         raise typer.Exit(EXIT_USAGE)
-    raise typer.Exit(asyncio.run(_run(directory, nodes, pair or [], port)))
+    raise typer.Exit(asyncio.run(_run(directory, nodes, pair or [], port, tls=tls)))
 
 
-async def _run(directory: Path, size: int, pairs: list[str], port: int) -> int:
+async def _run(directory: Path, size: int, pairs: list[str], port: int, *, tls: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runtime = AsyncioRuntime(_raise)
     options = [part for pair in pairs for part in ("--pair", pair)]
-    group = LocalGroup(runtime, directory, size, options, port)
+    group = LocalGroup(runtime, directory, size, options, port, tls=tls)
     try:
         await _until_stopped(group.start({"ORDERBOOK_KEY": _key(directory)}), stop)
         if not stop.is_set():
@@ -90,7 +90,7 @@ async def _until_stopped(job: Coroutine[Any, Any, None], stop: asyncio.Event) ->
 
 
 async def _tell_leader(runtime: AsyncioRuntime, group: LocalGroup) -> None:
-    async with aiohttp.ClientSession() as http:
+    async with group.http_session() as http:
         api = ApiClient(runtime, http, group.addresses(), patience=ONLINE_SECONDS)
         try:
             status = await api.group(consistency="strong")
@@ -99,6 +99,8 @@ async def _tell_leader(runtime: AsyncioRuntime, group: LocalGroup) -> None:
             return
         typer.echo(f"online, leader: {status['leader']}")
         typer.echo(f"export ORDERBOOK_NODES={','.join(group.addresses())}")
+        if group.ca is not None:
+            typer.echo(f"export ORDERBOOK_CA={group.ca}")
 
 
 def _tell(group: LocalGroup) -> None:

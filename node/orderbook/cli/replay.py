@@ -110,7 +110,7 @@ async def _replay(options: Options, call: connection.Call) -> Recorded:
         "pairs": None if pairs is None else [DefinePair(p).encoded() for p in pairs],
     }
     source, total = replay_progress.source_of(options.file, fixed)
-    stream = OrderStream(call.runtime, call.http, call.api.addresses)
+    stream = OrderStream(call.runtime, call.http, call.api.addresses, call.credentials)
     session = ResumableSession(call.runtime, stream)
     stream.on_connected = session.reconnected
     try:
@@ -196,7 +196,7 @@ async def _write_book(path: Path, call: connection.Call, index: int) -> None:
 
 
 async def _whole_book(call: connection.Call, names: list[str]) -> dict[str, dict[str, Any]]:
-    source = WebSocketFeedSource(call.http, [call.api.address])
+    source = WebSocketFeedSource(call.http, [call.api.address], call.credentials)
     feed: Feed[BookSnapshot | BookDelta] = Feed(call.runtime, source, FeedKind.BOOK)
     final: dict[str, dict[str, Any]] = {name: {} for name in names}
     try:

@@ -108,7 +108,7 @@ class Watching:
     def __init__(self, call: Call, pair: str) -> None:
         self._items: asyncio.Queue[Any] = asyncio.Queue(1000)
         self._feeds: list[Feed[Any]] = [
-            Feed(call.runtime, WebSocketFeedSource(call.http, call.api.addresses), kind, pair=pair)
+            Feed(call.runtime, WebSocketFeedSource(call.http, call.api.addresses, call.credentials), kind, pair=pair)
             for kind in (FeedKind.BOOK, FeedKind.FILLS)
         ]
         self._tasks = [asyncio.create_task(self._read(feed)) for feed in self._feeds]

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
+from orderbook.client.credentials import ANONYMOUS, ClientCredentials
 from orderbook.groups.errors import GroupError, Unavailable, Uncertain
 from orderbook.runtime import Runtime
 
@@ -78,8 +78,7 @@ class ApiClient:
         runtime: Runtime,
         http: aiohttp.ClientSession,
         addresses: Sequence[str],
-        token: str | None = None,
-        tls: ssl.SSLContext | bool = True,
+        credentials: ClientCredentials = ANONYMOUS,
         *,
         attempt_timeout: float = 5.0,
         patience: float = 15.0,
@@ -91,8 +90,7 @@ class ApiClient:
         self.patience = patience
         self._runtime = runtime
         self._http = http
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._tls = tls
+        self._credentials = credentials
         self._attempt_timeout = attempt_timeout
 
     # --- orders -------------------------------------------------------------------------------------------------------
@@ -200,6 +198,7 @@ class ApiClient:
         asked = address or self.address
         problems: dict[str, str] = {}
         reason, doubt, turn = "", "", 0
+        last_word: ApiRefused | None = None
         while True:
             leader = None
             try:
@@ -211,6 +210,11 @@ class ApiClient:
             except _NotDone as error:
                 problems[asked] = str(error)
                 reason, leader = error.reason or reason, error.leader
+            except ApiRefused as refused:
+                last_word = refused
+                if refused.status != 401 or not self._credentials.renewable:
+                    raise
+                problems[asked] = str(refused)  # a node that does not know the key yet, or a token that is renewed soon
             else:
                 self.address = self.address if address else asked
                 return document
@@ -220,21 +224,20 @@ class ApiClient:
                 asked = named or self._after(asked)
             everyone = 1 if address is not None else len(self.addresses)
             if turn >= everyone and self._runtime.monotonic() >= until:
-                raise _end(problems, reason, doubt if request.method != "GET" else "")
+                raise last_word or _end(problems, reason, doubt if request.method != "GET" else "")
             if turn % everyone == 0:
                 await asyncio.sleep(backoff * (0.5 + self._runtime.random.random()))
                 backoff = min(backoff * 2, RETRY_MOST_SECONDS)
 
     async def _ask(self, address: str, request: _Request) -> Document:
-        headers = {**self._headers, **({KEY_HEADER: request.key} if request.key else {})}
+        options = self._credentials.request_options({KEY_HEADER: request.key} if request.key else None)
         try:
             async with self._http.request(
                 request.method,
                 address + request.path,
                 params={name: str(value) for name, value in request.query.items() if value is not None},
                 json=request.body,
-                headers=headers,
-                ssl=self._tls,
+                **options,
                 timeout=aiohttp.ClientTimeout(total=request.timeout),
                 allow_redirects=False,
             ) as response:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 
 import aiohttp
 
+from orderbook.client.credentials import ANONYMOUS, ClientCredentials
 from orderbook.streams.feed import FeedRequest
 from orderbook.streams.market import FeedRefused
 from orderbook.wire.feed_frames import MSGPACK_SUBPROTOCOL, OLDEST
@@ -23,15 +23,13 @@ class NodeSockets:
         self,
         http: aiohttp.ClientSession,
         addresses: Sequence[str],
-        token: str | None = None,
-        tls: ssl.SSLContext | bool = True,
+        credentials: ClientCredentials = ANONYMOUS,
     ) -> None:
         if not addresses:
             raise ValueError("a stream needs at least one address of a node")
         self.addresses: Sequence[str] = list(addresses)
         self._http = http
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._tls = tls
+        self._credentials = credentials
 
     async def open_path(self, address: str, path: str, query: dict[str, str]) -> FeedSocket:
         """Raises ConnectionError if the node can't be reached or serves nobody now, FeedRefused for its last word."""
@@ -40,8 +38,7 @@ class NodeSockets:
                 f"{address}{path}",
                 params=query,
                 protocols=(MSGPACK_SUBPROTOCOL,),
-                headers=self._headers,
-                ssl=self._tls,
+                **self._credentials.request_options(),
                 max_msg_size=64 << 20,
                 heartbeat=5.0,
                 compress=0,
@@ -49,6 +46,8 @@ class NodeSockets:
         except aiohttp.WSServerHandshakeError as error:
             if error.status in FINAL_STATUSES:
                 code, message = await self._why(address, path, query, error.status)
+                if error.status == 401 and self._credentials.renewable:
+                    raise ConnectionError(message) from error
                 raise FeedRefused(code, message) from error
             raise ConnectionError(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -62,7 +61,7 @@ class NodeSockets:
         """
         with suppress(aiohttp.ClientError, ValueError, KeyError, TypeError):
             async with self._http.get(
-                f"{address}{path}", params=query, headers=self._headers, ssl=self._tls
+                f"{address}{path}", params=query, **self._credentials.request_options()
             ) as response:
                 if response.status != status:
                     raise ConnectionError(f"{address} refused the stream with {status}, and a moment later did not")

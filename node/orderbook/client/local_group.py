@@ -18,9 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import aiohttp
+
+from orderbook.client import local_tls
+from orderbook.client.credentials import trusting
 from orderbook.runtime import Runtime
 
 ENDPOINTS = "endpoints.json"
+TLS_DIRECTORY = "tls"
 _PR_SET_PDEATHSIG = 1
 _prctl = getattr(ctypes.CDLL(None), "prctl", None)  # found here: a forked child should load nothing
 START_SECONDS = 60.0
@@ -65,17 +70,36 @@ class NodeDied(RuntimeError):
 class LocalGroup:
     """``size`` nodes below ``root``. ``options`` are extra ``orderbook node`` flags for all of them.
 
-    Clients find node-1 at ``client_port``, the others at the ports after it; 0 draws them.
+    Clients find node-1 at ``client_port``, the others at the ports after it; 0 draws them. ``tls``: with certificates
+    that are made when the group starts (``ca``) and are worth nothing elsewhere.
     """
 
     def __init__(
-        self, runtime: Runtime, root: Path, size: int = 3, options: Sequence[str] = (), client_port: int = 0
+        self,
+        runtime: Runtime,
+        root: Path,
+        size: int = 3,
+        options: Sequence[str] = (),
+        client_port: int = 0,
+        *,
+        tls: bool = False,
     ) -> None:
         self.nodes = [NodeProcess(f"node-{number}", root / f"node-{number}") for number in range(1, size + 1)]
         self._runtime = runtime
         self._options = list(options)
         self._client_port = client_port
         self._environment: dict[str, str] = {}
+        self._certificates = (root / TLS_DIRECTORY).resolve() if tls else None
+
+    @property
+    def ca(self) -> Path | None:
+        """Whom a client of these nodes trusts (PEM); None without TLS."""
+        return self._certificates / local_tls.CA_FILE if self._certificates is not None else None
+
+    def http_session(self) -> aiohttp.ClientSession:
+        """For whoever talks to these nodes: it trusts them."""
+        ca = self.ca
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting(ca) if ca is not None else True))
 
     async def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start all nodes that do not run and wait until each listens. Raises NodeDied, TimeoutError.
@@ -86,6 +110,10 @@ class LocalGroup:
         for node in self.nodes:  # all of them, so that whoever looks sees how many the group has
             node.directory.mkdir(parents=True, exist_ok=True)
         down = [node for node in self.nodes if not node.running]
+        if self._certificates is not None:
+            if len(down) == len(self.nodes):
+                local_tls.write_certificates(self._certificates, self._runtime.wall_ms() / 1000)
+            self._environment |= local_tls.environment(self._certificates)
         for node in down:
             (node.directory / ENDPOINTS).unlink(missing_ok=True)
         for node in down[:1]:

@@ -16,13 +16,16 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
+from orderbook.client.credentials import ClientCredentials, trusting
 from orderbook.client.groups import GroupPlan, Groups
 from orderbook.client.streams import ClientStreams, NetworkStreams
 from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.identity import group_id
 from orderbook.network.options import NetworkOptions
 from orderbook.network.peers import Peers
+from orderbook.server.access import OpenAccess
 from orderbook.server.application import client_application
+from orderbook.server.configuration import LOOPBACK
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook.storage import Disk
 from orderbook.streams.feed import Feeds
@@ -84,10 +87,26 @@ class Network:
 
     @staticmethod
     async def connect(
-        addresses: Sequence[str], token: str | None = None, *, tls: ssl.SSLContext | bool = True
+        addresses: Sequence[str],
+        token: str | None = None,
+        *,
+        token_file: str | Path | None = None,
+        ca: str | Path | None = None,
+        server_name: str | None = None,
+        tls: ssl.SSLContext | bool = True,
     ) -> ClientNetwork:
-        """A client of the nodes at these URLs (http://host:port). It connects when a stream is opened."""
-        return ClientNetwork(addresses, token, tls)
+        """A client of the nodes at these URLs (https://host:port, or http://). It connects when a stream is opened.
+
+        ``token`` is a JWT; ``token_file`` holds one that is renewed, and read again at each connection. ``ca`` is a
+        file of authorities (PEM) to trust in the place of the system's, ``tls`` a context of your own instead;
+        ``server_name`` the name that the nodes' certificates hold, where it isn't the one that is dialled. Raises
+        ValueError for files that can't be read, and for two of what there is only one of.
+        """
+        if ca is not None and tls is not True:
+            raise ValueError("whom to trust is given by ca or by tls, not both")
+        file = Path(token_file) if token_file is not None else None
+        trust = trusting(Path(ca)) if ca is not None else tls
+        return ClientNetwork(addresses, ClientCredentials(token, file, trust, server_name))
 
     @property
     def local(self) -> LocalPeer:
@@ -104,7 +123,10 @@ class Network:
         Everyone is an admin there: it is for a loopback address, or behind something that knows who asks.
         """
         feeds = self.streams.feeds_of(group)
-        application = client_application(self._runtime, group, feeds, watch=self._watch, streams=self._streams)
+        access = OpenAccess(loopback=host in LOOPBACK)
+        application = client_application(
+            self._runtime, group, feeds, access=access, watch=self._watch, streams=self._streams
+        )
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
@@ -153,11 +175,11 @@ class Network:
 class ClientNetwork:
     """A client. Made by ``Network.connect``."""
 
-    def __init__(self, addresses: Sequence[str], token: str | None, tls: ssl.SSLContext | bool) -> None:
+    def __init__(self, addresses: Sequence[str], credentials: ClientCredentials) -> None:
         self.failure: BaseException | None = None
         self._runtime = AsyncioRuntime(self._failed)
         self._http = aiohttp.ClientSession()
-        self.streams = ClientStreams(self._runtime, self._http, addresses, token, tls)
+        self.streams = ClientStreams(self._runtime, self._http, addresses, credentials)
 
     async def close(self) -> None:
         """End all streams: sessions are closed, orders of those with ``cancel_on_disconnect`` are cancelled."""

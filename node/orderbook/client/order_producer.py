@@ -92,8 +92,10 @@ class OrderProducer:
         is_connected: Callable[[], bool],
         announce: Callable[[Order], object] = lambda order: None,
         on_close: Callable[[], Awaitable[None]] | None = None,
+        refusal: Callable[[], GroupError | None] = lambda: None,
     ) -> None:
-        """``read`` opens the session's answers, ``announce`` tells whoever watches of an order that is sent."""
+        """``read`` opens the session's answers, ``announce`` tells whoever watches of an order that is sent,
+        ``refusal`` says why no node will ever take one."""
         self.statistics = OrderStatistics()
         self.conditions = Conditions(runtime)  # checked by whoever notices a connection
         self._runtime = runtime
@@ -102,6 +104,7 @@ class OrderProducer:
         self._is_connected = is_connected
         self._announce = announce
         self._on_close = on_close
+        self._refusal = refusal
         self._gathered: list[_Gathered] = []
         self._bytes = 0
         self._flushing = False
@@ -131,8 +134,10 @@ class OrderProducer:
         return future
 
     def when(self, timeout: float | None = None) -> When:
-        """``await orders.when().subscribed()``: a node takes them."""
-        return When(self.conditions, lambda: int(self._is_connected()), timeout, "a node that takes orders")
+        """``await orders.when().subscribed()``: a node takes them. Raises NotAuthorized if none ever will."""
+        return When(
+            self.conditions, lambda: int(self._is_connected()), timeout, "a node that takes orders", self._refusal
+        )
 
     @property
     def closed(self) -> bool:
@@ -276,12 +281,17 @@ def client_orders(
     """Orders over a connection to a node."""
     session = SessionClient(runtime, stream, timeout_ms=session_timeout_ms, cancel_on_close=cancel_on_disconnect)
     producer = OrderProducer(
-        runtime, session, lambda answer: answer, lambda: stream.connections > 0, on_close=stream.close
+        runtime,
+        session,
+        lambda answer: answer,
+        lambda: stream.connections > 0,
+        on_close=stream.close,
+        refusal=lambda: stream.refusal,
     )
 
     def connected() -> None:
         session.reconnected()
         producer.conditions.check()
 
-    stream.on_connected = connected
+    stream.on_connected = stream.on_refused = connected
     return producer

@@ -8,7 +8,8 @@ too long, or that answers nothing but Unavailable, is left for the next one too.
 from __future__ import annotations
 
 import asyncio
-import ssl
+import logging
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from orderbook.client.credentials import ANONYMOUS, UNAUTHORIZED, ClientCredentials, NotAuthorized
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.session_client import Answered
 from orderbook.groups.sessions import Outcome
@@ -30,6 +32,9 @@ WATCH_SECONDS = 0.5
 PASSING_REASONS = ("overloaded", "transferring")  # another node would say the same
 
 
+_logger = logging.getLogger("orderbook.client")
+
+
 class BatchAnswer(NamedTuple):
     """The events of a batch: ``events[n]`` has the sequence (log_index, first_ordinal + n); None is another's event."""
 
@@ -39,26 +44,30 @@ class BatchAnswer(NamedTuple):
 
 
 class OrderStream:
-    """Connects by itself; ``on_connected`` is called at each connection. Requests meanwhile are Unavailable."""
+    """Connects by itself; ``on_connected`` is called at each connection. Requests meanwhile are Unavailable, or, where
+    no node takes the client's token and no file has another, refused as NotAuthorized."""
 
     def __init__(
         self,
         runtime: Runtime,
         http: aiohttp.ClientSession,
         addresses: Sequence[str],
-        token: str | None = None,
-        tls: ssl.SSLContext | bool = True,
+        credentials: ClientCredentials = ANONYMOUS,
     ) -> None:
         if not addresses:
             raise ValueError("an order stream needs at least one address of a node")
         self.connections = 0  # statistics
         self.address = ""  # of the node that it is connected to
         self.on_connected: Callable[[], None] = lambda: None
+        self.on_refused: Callable[[], None] = lambda: None
+        self.refusal: NotAuthorized | None = None  # no node takes the token, and there will be no other
         self._runtime = runtime
         self._http = http
         self._addresses = list(addresses)
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._tls = tls
+        self._credentials = credentials
+        self._refused_by: NotAuthorized | None = None
+        self._told = ""
+        self._without_success = 0  # addresses tried since the last connection
         self._next_request = 1
         self._waiting: dict[int, Answered] = {}
         self._deadlines: deque[tuple[float, int]] = deque()
@@ -94,7 +103,7 @@ class OrderStream:
 
     def _request(self, kind: RequestKind, done: Answered, *fields: Any) -> None:
         if not self._online:
-            done(None, Unavailable("not_online"))
+            done(None, self.refusal or Unavailable("not_online"))
             return
         number = self._next_request
         self._next_request += 1
@@ -115,22 +124,46 @@ class OrderStream:
                 async with self._http.ws_connect(
                     f"{address}/v1/streams/orders",
                     protocols=(SUBPROTOCOL,),
-                    headers=self._headers,
-                    ssl=self._tls,
+                    **self._credentials.request_options(),
                     max_msg_size=64 << 20,
                     heartbeat=5.0,
                     compress=0,
                 ) as socket:
                     backoff = RECONNECT_FIRST_SECONDS
                     self.address = address
+                    self._without_success = 0
+                    self.refusal = None
                     await self._talk(socket)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status in UNAUTHORIZED:
+                    self._not_authorized(error)
             except (aiohttp.ClientError, OSError):
                 pass
             finally:
                 self._online = False
                 self._lose("the connection to the node broke")
+                self._without_success += 1
+                if self._refused_by is not None and self._without_success >= len(self._addresses):
+                    self._refuse(self._refused_by)
             await pause(self._runtime, backoff * (0.5 + self._runtime.random.random()))
             backoff = min(backoff * 2, RECONNECT_MOST_SECONDS)
+
+    def _not_authorized(self, error: aiohttp.WSServerHandshakeError) -> None:
+        """A node does not take the token. With a file of tokens the next one may do, at any time."""
+        challenge = error.headers.get("WWW-Authenticate", "") if error.headers is not None else ""
+        told = re.search(r'error_description="([^"]*)"', challenge)
+        message = told[1] if told else f"refused with status {error.status}: {challenge or error.message}"
+        if message != self._told:
+            self._told = message
+            _logger.warning("a node does not take this client's token: %s", message)
+        if not self._credentials.renewable:
+            self._refused_by = NotAuthorized(message)
+
+    def _refuse(self, refusal: NotAuthorized) -> None:
+        """No node lets this client in: whoever waits for that is told."""
+        self._refused_by = None
+        self.refusal = refusal
+        self.on_refused()
 
     async def _talk(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.connections += 1

@@ -13,7 +13,6 @@ own
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TypeVar, overload
@@ -21,6 +20,7 @@ from typing import Any, TypeVar, overload
 import aiohttp
 
 from orderbook.book import Fill, Order
+from orderbook.client.credentials import ClientCredentials
 from orderbook.client.feed_socket import NodeSockets, WebSocketFeedSource
 from orderbook.client.feeds import Feed, FeedSource
 from orderbook.client.order_producer import SESSION_TIMEOUT_MS, OrderProducer, client_orders, member_orders
@@ -135,14 +135,12 @@ class ClientStreams:
         runtime: Runtime,
         http: aiohttp.ClientSession,
         addresses: Sequence[str],
-        token: str | None,
-        tls: ssl.SSLContext | bool,
+        credentials: ClientCredentials,
     ) -> None:
         self._runtime = runtime
         self._http = http
         self._addresses = list(addresses)
-        self._token = token
-        self._tls = tls
+        self._credentials = credentials
         self._open: list[Feed[Any] | RelayedConsumer[Any] | OrderProducer] = []
 
     def produce(
@@ -152,7 +150,7 @@ class ClientStreams:
         cancelled when this client closes, or was not heard of for ``session_timeout_ms``."""
         if datum is not Order:
             raise TypeError(f"clients produce Order; {datum.__qualname__} is for members of the network")
-        stream = OrderStream(self._runtime, self._http, self._addresses, self._token, self._tls)
+        stream = OrderStream(self._runtime, self._http, self._addresses, self._credentials)
         producer = client_orders(
             self._runtime, stream, session_timeout_ms=session_timeout_ms, cancel_on_disconnect=cancel_on_disconnect
         )
@@ -179,10 +177,10 @@ class ClientStreams:
         their clients, send while this one is subscribed."""
         stream: Feed[Any] | RelayedConsumer[Any]
         if datum in _FEEDS:
-            source = WebSocketFeedSource(self._http, self._addresses, self._token, self._tls)
+            source = WebSocketFeedSource(self._http, self._addresses, self._credentials)
             stream = _feed(self._runtime, source, datum, **options)
         else:
-            sockets = NodeSockets(self._http, self._addresses, self._token, self._tls)
+            sockets = NodeSockets(self._http, self._addresses, self._credentials)
             stream = RelayedConsumer(self._runtime, sockets, datum, name or datum.__qualname__, **options)
         self._open = [*_still_open(self._open), stream]
         return stream

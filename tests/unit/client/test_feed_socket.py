@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from orderbook.client.credentials import ClientCredentials
 from orderbook.client.feed_socket import WebSocketFeedSource
 from orderbook.client.feeds import Feed
 from orderbook.groups.replica import Phase
@@ -93,7 +94,7 @@ async def test_a_feed_over_a_socket_resumes_with_its_token(site, http):
 
 
 async def test_a_trader_gets_its_own_view(site, http):
-    feed: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url], token="alice"), FeedKind.EVENTS)
+    feed: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url], ClientCredentials("alice")), FeedKind.EVENTS)
     await feed.when(5).subscribed()
     site.node.do(bid(1, 300), ask(2, 300, 4), bid(3, 200))
     seen = await take(feed, 2)
@@ -185,7 +186,9 @@ async def test_a_refused_feed_says_what_the_node_said(site, http):
     feed: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url]), FeedKind.BOOK, pair="XRP/USDC", patience=0)
     with pytest.raises(FeedRefused, match="XRP/USDC is no pair of this group"):
         await take(feed, 1)
-    stranger: Feed = Feed(site.runtime, WebSocketFeedSource(http, [site.url], token="nobody"), FeedKind.FILLS)
+    stranger: Feed = Feed(
+        site.runtime, WebSocketFeedSource(http, [site.url], ClientCredentials("nobody")), FeedKind.FILLS
+    )
     with pytest.raises(FeedRefused, match="401"):
         await take(stranger, 1)
 
