@@ -265,7 +265,7 @@ def bounds() -> Iterator[Bound]:
     yield Bound("no tick", {"pairs": [{"base": "A", "quote": "B", "lotSize": "1"}]}, "Required", "tickSize is missing")
     entries = "spec.raft.snapshotEvery in body should be greater than or equal to 10"
     yield Bound("a snapshot each entry", {"raft": {"snapshotEvery": 1}}, entries, "greater than or equal to 10")
-    price = "maxPrice in body should be less than or equal to 9.007199254740991e+15"
+    price = "maxPrice in body should be less than or equal to 9007199254740991"
     beyond = "less than or equal to 9007199254740991"
     yield Bound("a price of 2^53", _pair(limits={"maxPrice": 2**53}), price, beyond)
     kept = '"Retain", "Delete"'
