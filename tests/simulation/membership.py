@@ -3,8 +3,8 @@
 It plays the operator's part, with a god's eye: it looks at the leader, proposes one change at a time, and replaces a
 voter that lost its disk by the member that came under its name. Removed members come back as new ones by themselves.
 
-A disk is lost only when the group can bear it: enough other voters hold everything that was ever committed. Otherwise
-acknowledged commands would be lost, and rightly so.
+A disk is lost or damaged only when the group can bear it, one at a time: enough other voters hold everything that was
+ever committed. Otherwise acknowledged commands would be lost, and rightly so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from orderbook.groups.replica import Replica
 from orderbook.raft import Configuration, Member, MembershipRefused, NotLeader
-from simulation.node import End, Node
+from simulation.damage import flip_a_bit
+from simulation.node import DIRECTORY, End, Node
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -39,23 +40,53 @@ class Membership:
         self._world.scheduler.note("membership", f"wants {','.join(self._wanted)}")
 
     def lose_a_disk(self, node: Node) -> None:
+        if self._can_bear_without(node):
+            self._lost = node
+            node.end(End.POWER, "for good")
+            self._replace(node)
+
+    def damage_a_disk(self, what: str, random: Random) -> None:
+        """Bits flip, under the living process or while it is down; it is started anew in any case."""
+        nodes = [node for node in self._world.nodes.values() if self._can_bear_without(node)]
+        if not nodes:
+            return
+        node = random.choice(nodes)
+        if random.random() < 0.6:
+            node.end(random.choice(list(End)), "and its disk is damaged")
+        where = flip_a_bit(node.disk, DIRECTORY, what, random)
+        if where is not None:
+            self._lost = node
+            node.damaged = node.lives
+            self._world.scheduler.note(node.name, f"damage in {where}")
+            self._world.happened[f"a bit of a {what}"] += 1
+        if node.up:
+            self._world.later(random.random() * 3, node.end_for, End.KILL, random.random())
+        else:
+            node.restart_at = self._world.scheduler.now + random.random() * 2
+
+    def refused(self, node: Node) -> None:
+        """A member refuses its damaged directory: it comes back with an empty one."""
+        self._world.happened["a damaged directory refused"] += 1
+        node.end(End.KILL, "refuses its directory")
+        self._replace(node)
+
+    def _replace(self, node: Node) -> None:
+        node.wipe()
+        node.restart_at = self._world.scheduler.now + self._world.random.random() * 2
+
+    def _can_bear_without(self, node: Node) -> bool:
         world = self._world
         leader = world.leader()
         if leader is None or leader.replica is None or self._lost is not None or not world.incarnation:
-            return
+            return False
         configuration = leader.replica.node.configuration
         voters = {member.name: member for member in configuration.voters}
         if not _settled(leader.replica) or node.name not in voters:
-            return
+            return False
         holders = sum(
             self._holds_all(world.nodes[name], member) for name, member in voters.items() if name != node.name
         )
-        if holders <= len(voters) // 2 or configuration.learners:
-            return
-        self._lost = node
-        node.end(End.POWER, "for good")
-        node.wipe()
-        node.restart_at = world.scheduler.now + world.random.random() * 2
+        return holders > len(voters) // 2 and not configuration.learners
 
     def _holds_all(self, node: Node, member: Member) -> bool:
         replica = node.replica
@@ -82,6 +113,8 @@ class Membership:
 
     def _was_replaced(self, configuration: Configuration) -> bool:
         assert self._lost is not None
+        if self._lost.damaged is not None:
+            return False
         return any(member.id == self._lost.member_id for member in configuration.voters)
 
     def _propose(self, replica: Replica, voters: list[Member], learners: list[Member], index: int) -> None:

@@ -13,7 +13,7 @@ from faults.network import FaultyChannel, FaultyNetwork
 from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.replica import Replica
-from orderbook.storage import DiskFull, Identity, StoreOptions
+from orderbook.storage import DiskFull, Identity, StorageError, StoreOptions
 from simulation.frontend import Frontend
 from simulation.laws import Laws, Life
 from simulation.machine import Kind
@@ -43,6 +43,7 @@ class Surroundings(NamedTuple):
     store_options: StoreOptions
     disk_seconds: tuple[float, float]  # how long a job of a worker takes
     on_unexpected: Callable[[str, BaseException], None]
+    on_refused: Callable[[Node], None]  # a damaged directory
 
 
 class Node:
@@ -55,6 +56,7 @@ class Node:
         self.restart_at: float | None = None  # None: up, or down until somebody starts it
         self.given = b""  # the incarnation that was recorded elsewhere
         self.lives = 0
+        self.damaged: int | None = None  # the disk is, until a life after this one has opened it
         self.trap: Callable[[Replica], bool] | None = None  # power is lost soon after this comes true
         self.disk = FaultyDisk(Random(f"{seed} disk {name}"))
         self._random = Random(f"{seed} node {name}")
@@ -119,7 +121,11 @@ class Node:
         runtime.spawn(self._open(setup), "open")
 
     async def _open(self, setup: GroupSetup) -> None:
+        life = self.lives
         self.group = await Group.open(setup)
+        if self.damaged is not None and life > self.damaged:
+            self.damaged = None
+            self._around.scheduler.note(self.name, "opened its damaged disk")
 
     def end(self, how: End, why: str = "") -> None:
         """The process is gone, at once."""
@@ -143,6 +149,7 @@ class Node:
         """Another machine takes the name: an empty disk."""
         assert not self.up
         self._around.scheduler.note(self.name, "has a new disk")
+        self.damaged = None
         self.disk = FaultyDisk(Random(self._random.getrandbits(64)))
 
     def _stopped(self, crash: SimulatedCrash) -> None:
@@ -152,6 +159,13 @@ class Node:
 
     def _failed(self, error: BaseException) -> None:
         """The process ends itself. It may where the disk failed it; otherwise the world has its finding."""
+        if self.damaged is not None and isinstance(error, StorageError) and not isinstance(error, DiskFull):
+            if self.group is None:
+                self._around.on_refused(self)
+            else:  # it may be able to do without what it can't read
+                self.end(End.KILL, f"by itself: {error}")
+                self._restart_later(3.0)
+            return
         injected = isinstance(error, DiskFull) or (
             isinstance(error, OSError) and error.errno in (errno.EIO, errno.ENOSPC)
         )

@@ -4,7 +4,7 @@ One runtime is one life of a process. When it ends, everything it had scheduled 
 under way may be cut short between any two of its operations on the disk.
 
 Jobs of workers run at one virtual moment each, a drawn time after they were submitted and a drawn time before their
-answer. A forked job sees the state of the moment of its fork; each of its operations on the disk has a moment of its own.
+answer. A forked job sees the state of the moment of its fork; each of its operations on the disk has its own moment.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from faults.network import Evil
 from orderbook.groups.replica import Replica
 from orderbook.raft import Refused
+from simulation.damage import LOG, SNAPSHOT
 from simulation.node import End, Node
 
 if TYPE_CHECKING:
@@ -188,6 +189,14 @@ def block_one_way(world: World, random: Random) -> None:
     world.later(random.uniform(0.3, 6), world.peers.unblock, sender, receiver)
 
 
+def cut_a_pair(world: World, random: Random) -> None:
+    """Two don't reach each other, and both reach everyone else."""
+    one, other = a_pair(world, random)
+    if one != other:
+        world.peers.partition([one], [other])
+        world.later(random.uniform(0.3, 6), _end_partition, world, [one], [other])
+
+
 def break_a_connection(world: World, random: Random) -> None:
     world.peers.break_connection(*a_pair(world, random))
     if world.clients:
@@ -213,6 +222,11 @@ def do_evil(world: World, random: Random) -> None:
 def jump_a_clock(world: World, random: Random) -> None:
     distance = int(10 ** random.uniform(1, 6.5))
     some_node(world, random).clock.offset_ms += random.choice((-1, 1)) * distance
+
+
+def change_a_clocks_pace(world: World, random: Random) -> None:
+    clock = some_node(world, random).clock
+    clock.run_at(random.choice((0.5, 0.9, 0.99, 1.0, 1.01, 1.1, 2.0)), world.scheduler.now)
 
 
 def transfer(world: World, random: Random) -> None:
@@ -244,6 +258,14 @@ def lose_a_disk(world: World, random: Random) -> None:
     world.membership.lose_a_disk(some_node(world, random))
 
 
+def damage_a_log(world: World, random: Random) -> None:
+    world.membership.damage_a_disk(LOG, random)
+
+
+def damage_a_snapshot(world: World, random: Random) -> None:
+    world.membership.damage_a_disk(SNAPSHOT, random)
+
+
 def change_members(world: World, random: Random) -> None:
     world.membership.want(random)
 
@@ -266,14 +288,18 @@ KINDS: dict[str, Callable[[World, Random], None]] = {
         partition,
         isolate_the_leader,
         block_one_way,
+        cut_a_pair,
         break_a_connection,
         slow_a_way,
         do_evil,
         jump_a_clock,
+        change_a_clocks_pace,
         transfer,
         take_a_snapshot,
         fail_a_fork,
         lose_a_disk,
+        damage_a_log,
+        damage_a_snapshot,
         change_members,
     )
 }

@@ -152,6 +152,7 @@ class World:
             shape.store_options,
             shape.disk_seconds,
             self._unexpected,
+            self._refused,
         )
         drift = self.random.choice((0.0, 0.01, 0.1))
         slow = self.random.randrange(2 * shape.machines)  # the machine with the slow disk; often none
@@ -339,6 +340,9 @@ class World:
         if self._problem is None:
             self.scheduler.note(name, f"failed: {error!r}")
             self._problem = error
+
+    def _refused(self, node: Node) -> None:
+        self.membership.refused(node)
 
     def _world_failed(self, error: BaseException) -> None:
         self._unexpected("world", error)
