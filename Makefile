@@ -14,18 +14,20 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-in
 DETERMINISTIC := tests/unit/raft tests/unit/book tests/property tests/unit/groups/test_replicated_state.py
 
 BIN := $(VENV)/bin
-export RECORDED_FLOW LOCAL_CLUSTER
+export RECORDED_FLOW LOCAL_CLUSTER IMAGE
 
-.PHONY: demo test simulate check format generate bench build image lock clean
+.PHONY: demo test simulate check format generate bench build image install-operator kind lock clean
 
 ## Three durable nodes, two traders, one observer; then the leader is killed.
 demo: build
 	$(BIN)/orderbook demo
 
-## All tests that this machine can run; what is skipped is listed with its reason. What decides, under two hash seeds.
+## All tests that this machine can run; what is skipped is listed with its reason. What decides, under two hash seeds;
+## what needs a Kubernetes (KUBECONFIG, and an image that its nodes have: IMAGE), one after another.
 test: build
-	PYTHONHASHSEED=1 $(BIN)/pytest -n auto tests
+	PYTHONHASHSEED=1 $(BIN)/pytest -n auto --ignore tests/cluster tests
 	PYTHONHASHSEED=2 $(BIN)/pytest -n auto -q $(DETERMINISTIC)
+	$(BIN)/pytest tests/cluster
 
 ## SEEDS worlds of faults on all cores: what failed, minimised, and a summary. Seeds FIRST on, if it is given.
 simulate: build
@@ -41,9 +43,11 @@ format: $(VENV)/installed
 	$(BIN)/ruff format node operator tests hatch_build.py
 	$(BIN)/ruff check --fix node operator tests hatch_build.py
 
-## The CRD of the operator, from its models.
+## The CRD of the operator, from its models; the plain manifests, from the chart (needs helm).
 generate: $(VENV)/installed
 	$(BIN)/python -m orderbook_operator.generate
+	helm template orderbook-operator charts/orderbook-operator --namespace orderbook-system --kube-version 1.34.0 \
+	  --no-hooks --set crds.install=false > k8s/operator.yaml
 
 bench: build
 	$(BIN)/orderbook bench
@@ -61,6 +65,18 @@ $(VENV)/installed: pyproject.toml requirements-dev.lock
 ## The image of node and operator, for whatever `docker` is here.
 image:
 	docker build -t $(IMAGE) .
+
+## The operator, into the cluster that kubectl speaks to, whose nodes have IMAGE or can pull it.
+install-operator:
+	helm upgrade --install orderbook-operator charts/orderbook-operator --namespace orderbook-system --create-namespace \
+	  --set image.repository=$(firstword $(subst :, ,$(IMAGE))),image.tag=$(lastword $(subst :, ,$(IMAGE))) \
+	  $(HELM_OPTIONS) --wait --timeout 5m
+
+## A cluster of kind with the operator in it: then `kubectl apply -n orderbook-system -f k8s/orderbook.yaml`.
+kind: image
+	kind create cluster --config kind-config.yaml
+	kind load docker-image --name orderbook $(IMAGE)
+	$(MAKE) install-operator
 
 ## Both lock files anew, from pyproject.toml (needs uv).
 lock:
