@@ -69,7 +69,7 @@ image:
 ## The operator, into the cluster that kubectl speaks to, whose nodes have IMAGE or can pull it.
 install-operator:
 	helm upgrade --install orderbook-operator charts/orderbook-operator --namespace orderbook-system --create-namespace \
-	  --set image.repository=$(firstword $(subst :, ,$(IMAGE))),image.tag=$(lastword $(subst :, ,$(IMAGE))) \
+	  --set image.repository="$${IMAGE%:*}",image.tag="$${IMAGE##*:}" \
 	  $(HELM_OPTIONS) --wait --timeout 5m
 
 ## A cluster of kind with the operator in it: then `kubectl apply -n orderbook-system -f k8s/orderbook.yaml`.
