@@ -263,11 +263,7 @@ def _is_range(text: str) -> bool:
 
 def _lies_within(inner: str, outer: str) -> bool:
     narrow, wide = ipaddress.ip_network(inner, strict=False), ipaddress.ip_network(outer, strict=False)
-    if narrow.version != wide.version:
-        return False
-    return int(wide.network_address) <= int(narrow.network_address) and int(narrow.broadcast_address) <= int(
-        wide.broadcast_address
-    )
+    return narrow.network_address in wide and narrow.prefixlen > wide.prefixlen
 
 
 Cidr = Annotated[
@@ -288,9 +284,10 @@ class IpBlock(Model):
 
     rules = (
         Rule(
-            "!has(self.except) || !isCIDR(self.cidr)"
-            " || self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))",
-            "except must have only ranges that lie within cidr",
+            "!has(self.except) || !isCIDR(self.cidr) || self.except.all(e, !isCIDR(e)"
+            " || (cidr(self.cidr).containsIP(cidr(e).ip())"
+            " && cidr(e).prefixLength() > cidr(self.cidr).prefixLength()))",
+            "except must have only ranges that are smaller than cidr and lie within it",
             lambda block: all(_lies_within(inner, block.cidr) for inner in block.except_),
             ".except",
         ),

@@ -71,6 +71,12 @@ async def test_a_value_out_of_bounds_is_refused_by_name(judge: Groups, bound: Bo
         {"auth": {"mode": "none"}},
         {"tls": {"secret": "mine"}},
         {"networkPolicy": {"clientsFrom": []}},
+        {
+            "networkPolicy": {
+                "metricsFrom": [{"ipBlock": {"cidr": "10.0.0.9/8", "except": ["10.1.0.0/16", "10.128.9.9/9"]}}]
+            }
+        },
+        {"networkPolicy": {"metricsFrom": [{"ipBlock": {"cidr": "2001:db8::/32", "except": ["2001:db8:1::/48"]}}]}},
         {"service": {"type": "NodePort", "nodePort": 31000}, "networkPolicy": {"enabled": False}},
         {"resources": {"limits": {"memory": "512Mi"}}},
         {"scheduling": {"topologySpread": []}},

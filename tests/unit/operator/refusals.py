@@ -166,9 +166,9 @@ def _network() -> Iterator[Refusal]:
     for cidr in ("10.0.0.0", "10.0.0.0/33", "eth0", "300.0.0.0/8"):
         says = "must be a range of addresses such as 10.0.0.0/8 or 2001:db8::/32"
         yield Refusal(f"addresses of {cidr}", _clients_from({"ipBlock": {"cidr": cidr}}), says)
-    for inner in ("11.0.0.0/16", "10.0.0.0/7", "2001:db8::/64"):
+    for inner in ("11.0.0.0/16", "10.0.0.0/7", "10.0.0.0/8", "2001:db8::/64"):
         block = {"ipBlock": {"cidr": "10.0.0.0/8", "except": [inner]}}
-        says = "except must have only ranges that lie within cidr"
+        says = "except must have only ranges that are smaller than cidr and lie within it"
         yield Refusal(f"10.0.0.0/8 except {inner}", _clients_from(block), says)
     for type in ("NodePort", "LoadBalancer"):
         yield Refusal(
