@@ -153,18 +153,36 @@ def _of_http(error: web.HTTPException, request: web.Request) -> ApiError:
 
 @web.middleware
 async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error leaves in one shape; a fault of ours is logged with its trace and says nothing of it."""
+    """Every error leaves in one shape; a fault of ours is logged with its trace and says nothing of it.
+
+    An error and the frames that it passed hold each other. A node does not look for such circles: they are undone here.
+    """
     try:
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _of_http(error, request).response()
+        answer = _of_http(error, request).response()
+        _forget_frames(error)
+        return answer
     except Exception as error:
         if isinstance(error, ConnectionError) and request.transport is None:
+            _forget_frames(error)
             return invalid([("body", "the client went away")]).response()  # nobody reads it
         known = error_of(error)
         if known is None:
             _logger.exception("%s %s failed", request.method, request.path)
             known = ApiError(500, "internal", "a fault of this node; its log says more")
-        return known.response()
+        answer = known.response()
+        _forget_frames(error)
+        return answer
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Of the error and of all that led to it."""
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one.__traceback__ is not None:
+            one.__traceback__ = None
+            left += [one.__cause__, one.__context__]

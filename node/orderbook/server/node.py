@@ -7,7 +7,6 @@ ends. Any unexpected error ends it at once: what was acknowledged is in the log,
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import signal
@@ -33,6 +32,7 @@ from orderbook.server import logs
 from orderbook.server.access import Access, OpenAccess, TokenAccess
 from orderbook.server.application import client_application
 from orderbook.server.client_sockets import ClientSockets
+from orderbook.server.collection import Collector
 from orderbook.server.configuration import LOOPBACK, NodeConfiguration
 from orderbook.server.credentials import CredentialError, CredentialFiles, Credentials, CredentialWatch, load
 from orderbook.server.journal import Journal
@@ -270,10 +270,9 @@ async def _serve(configuration: NodeConfiguration, credentials: Credentials) -> 
     except (CannotListen, StorageError, UnknownFormat, OSError) as error:
         logger.critical("this node can't start: %s", error)
         return exit_code_of(error)
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # nothing here makes cycles that grow; a collection would stall the loop
+    collector = Collector(runtime)
     code = await ended
+    collector.close()
     if code == EXIT_STOPPED:
         await node.stop()
     return code

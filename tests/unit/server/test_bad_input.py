@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import re
 from collections.abc import Callable, Coroutine
 from io import BytesIO
 from pathlib import Path
@@ -209,6 +211,34 @@ async def test_a_client_that_goes_away_in_the_middle_is_no_fault_of_ours(caplog:
         await ended.wait()
         await runner.cleanup()
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_refusal_leaves_nothing_behind_that_must_be_searched_for(alone: Members) -> None:
+    runner = web.AppRunner(client_application(alone.runtime, alone.groups["a"]))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+
+    async def ask(body: bytes, status: bytes) -> None:
+        head = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert b" %s " % status in answer
+        await reader.readexactly(int(re.findall(rb"(?i)content-length: ([0-9]+)", answer)[0]))
+
+    invalid, rejected = b"{}", b'{"pair":"NO/PAIR","side":"bid","price":1,"quantity":1}'
+    try:
+        for turn in range(2):  # what is made once only is made in the first
+            gc.collect()
+            gc.disable()
+            for _ in range(100 * turn + 1):
+                await ask(invalid, b"400")
+                await ask(rejected, b"422")
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
+    writer.close()
+    await runner.cleanup()
 
 
 # --- anything at all --------------------------------------------------------------------------------------------------
