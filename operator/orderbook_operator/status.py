@@ -47,6 +47,7 @@ TROUBLE = (
     Reason.RECOVERY_REFUSED,
     Reason.NO_LEADER,
     Reason.QUORUM_AT_RISK,
+    Reason.ACTION_REFUSED,
 )
 _MOST_SAID = 8  # of the waits, in a condition's message
 

@@ -38,6 +38,9 @@ class Reason(Enum):
     REPLACEMENT_REFUSED = "ReplacementRefused"
     RECOVERING = "Recovering"
     RECOVERY_REFUSED = "RecoveryRefused"
+    # What was tried and is not done: added to a plan by whoever carries it out
+    ACTION_BLOCKED = "ActionBlocked"
+    ACTION_REFUSED = "ActionRefused"
 
 
 class Wait(NamedTuple):

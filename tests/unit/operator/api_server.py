@@ -201,6 +201,16 @@ async def client(server: ApiServer, name: str, **options: Any) -> AsyncIterator[
         yield Cluster(api, **options)
 
 
+async def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Turn the loop until the condition holds."""
+    try:
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110 - any condition
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise AssertionError(f"never came true: {what}") from None
+
+
 def _merged(live: Any, patch: Any) -> Any:
     """RFC 7386."""
     if not isinstance(patch, dict):

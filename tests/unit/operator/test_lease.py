@@ -6,7 +6,7 @@ All of it over real HTTP, with the real client. ``Watch`` looks at both candidat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from orderbook_operator.cluster import LEASE
 from orderbook_operator.lease import Lease, Timing
 from unit.operator import api_server
-from unit.operator.api_server import ApiServer, Faults
+from unit.operator.api_server import ApiServer, Faults, until
 
 BRISK = Timing(duration=1.5, hold=0.8, retry=0.1)
 PATIENT = Timing(duration=3600.0, hold=0.8, retry=0.1)
@@ -84,11 +84,6 @@ async def two(timing: Timing) -> AsyncIterator[tuple[ApiServer, Candidate, Candi
             await first.leave()
             await second.leave()
             await watch.end()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - any condition
-        await asyncio.sleep(0.005)
 
 
 async def test_a_free_lease_is_won_and_kept() -> None:

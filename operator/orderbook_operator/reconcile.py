@@ -1,0 +1,223 @@
+"""One pass over one group: look, plan, act, look at what became of it, write the status.
+
+A pass remembers nothing but what spares requests. Its actions are done in the order of the plan, each only while the
+lease is held, and it ends early at the first that isn't done: what follows was built on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from orderbook_operator import names, status
+from orderbook_operator.act import DONE, Actor, Outcome, Result
+from orderbook_operator.actions import Action, ApplyObject
+from orderbook_operator.cluster import GROUP, STATEFUL_SET, Cluster, ClusterError, Json, NotFound
+from orderbook_operator.events import About, Recorder
+from orderbook_operator.metrics import Metrics, PassResult
+from orderbook_operator.observation import Manifest, Observation
+from orderbook_operator.observe import Observer, Sight
+from orderbook_operator.plan import plan
+from orderbook_operator.policy.decision import Plan, Reason, Wait
+from orderbook_operator.seen import uid_of
+
+_logger = logging.getLogger("orderbook.operator.pass")
+
+Key = tuple[str, str]  # namespace, name
+
+
+@dataclass(frozen=True)
+class Passed:
+    """``about`` is what was done or is waited for; ``sight`` is None when the resource is gone."""
+
+    result: PassResult
+    about: Hashable = None
+    sight: Sight | None = None
+
+
+class Upgrades:
+    """Which group may roll for a new rendering of the operator: one at a time."""
+
+    def __init__(self) -> None:
+        self._rolling: Key | None = None
+
+    def may(self, group: Key) -> bool:
+        return self._rolling in (None, group)
+
+    def note(self, group: Key, *, rolling: bool) -> None:
+        if rolling and self._rolling is None:
+            self._rolling = group
+        elif not rolling and self._rolling == group:
+            self._rolling = None
+
+
+class Reconciler:
+    """Passes over any group. ``may_act`` is the lease's ``valid``."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        observer: Observer,
+        actor: Actor,
+        recorder: Recorder,
+        metrics: Metrics,
+        may_act: Callable[[], bool],
+        draw: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._cluster = cluster
+        self._observer = observer
+        self._actor = actor
+        self._recorder = recorder
+        self._metrics = metrics
+        self._may_act = may_act
+        self._draw = draw
+        self._upgrades = Upgrades()
+
+    async def full(self, key: Key) -> Passed:
+        """Everything read anew. Raises ClusterError and what else makes a look impossible."""
+        raw = await self._cluster.get(GROUP, *key)
+        if raw is None:
+            return Passed(PassResult.GONE)
+        return await self._carry_out(key, await self._observer.look(raw))
+
+    async def quick(self, key: Key, sight: Sight) -> Passed:
+        """Of a group at rest: the leader's word alone. Anything but rest is looked at in full."""
+        again = await self._observer.look_again(sight)
+        if again is not None:
+            planned = self._plan(key, again)
+            report = status.report(again.seen, planned)
+            if not planned and not _patch(again.raw, report.status):
+                return Passed(PassResult.CONVERGED, None, again)
+        return await self.full(key)
+
+    async def unreadable(self, key: Key, problem: str) -> None:
+        """Say on the resource why nothing is done for it."""
+        try:
+            raw = await self._cluster.get(GROUP, *key)
+        except ClusterError as error:
+            _logger.warning("what is wrong with the group can't be said on it: %s", error)
+            return
+        if raw is not None and self._may_act():
+            await self._recorder.record(About(*key, uid_of(raw)), "Warning", "Unreadable", problem)
+
+    def forget(self, key: Key, sight: Sight | None) -> None:
+        """The group is gone."""
+        self._upgrades.note(key, rolling=False)
+        if sight is not None:
+            self._observer.forget(sight)
+
+    def _plan(self, key: Key, sight: Sight) -> Plan:
+        """Also says who rolls: in one go, so that two groups can't both be told that nobody else does."""
+        seen = replace(sight.seen, may_upgrade=self._upgrades.may(key))
+        planned = plan(seen, self._draw)
+        self._upgrades.note(key, rolling=_rolls(seen, planned))
+        return planned
+
+    async def _carry_out(self, key: Key, sight: Sight) -> Passed:
+        planned = self._plan(key, sight)
+        done: list[Action] = []
+        failed: tuple[Action, Result] | None = None
+        for action in planned.actions:
+            if not self._may_act():
+                return Passed(PassResult.STOPPED, None, sight)
+            result = await self._actor.act(action, sight)
+            self._tell(key, action, result)
+            if result.outcome is not Outcome.DONE:
+                failed = action, result
+                break
+            done.append(action)
+        waits = (*planned.waits, *_wait_for(failed))
+        await self._report(sight, Plan(tuple(done), waits), failed)
+        about = (
+            tuple((type(action).__name__, *_subject(action).values()) for action in planned.actions),
+            tuple(wait.reason for wait in planned.waits),
+        )
+        return Passed(_result_of(planned, failed), about, sight)
+
+    def _tell(self, key: Key, action: Action, result: Result) -> None:
+        kind = type(action).__name__
+        self._metrics.acted(action, result.outcome)
+        fields = {"action": kind, "outcome": result.outcome.value, **_subject(action)}
+        if result is DONE:
+            _logger.info("done", extra={"fields": fields})
+        else:
+            _logger.warning("not done: %s", result.message, extra={"fields": fields})
+
+    async def _report(self, sight: Sight, planned: Plan, failed: tuple[Action, Result] | None) -> None:
+        """Status and Events; neither once the lease is lost."""
+        resource = sight.seen.resource
+        report = status.report(sight.seen, planned)
+        self._metrics.shows((resource.namespace, resource.name), report.status.get("phase"))
+        if not self._may_act():
+            return
+        patch = _patch(sight.raw, report.status)
+        if patch:
+            try:
+                await self._cluster.patch(GROUP, resource.namespace, resource.name, {"status": patch}, "status")
+            except NotFound:
+                return  # it went away with its finalizer
+        about = About(resource.namespace, resource.name, resource.metadata.uid)
+        said = [(event.type, event.reason, event.message) for event in report.events]
+        if failed is not None and failed[1].outcome is Outcome.REFUSED:
+            said.append(("Warning", f"{type(failed[0]).__name__}Refused", failed[1].message))
+        await asyncio.gather(*(self._recorder.record(about, *event) for event in said))
+
+
+def _wait_for(failed: tuple[Action, Result] | None) -> tuple[Wait, ...]:
+    """What the status says of an action that was not done; one that was overtaken is soon planned anew, or not."""
+    if failed is None or failed[1].outcome is Outcome.STALE:
+        return ()
+    action, result = failed
+    reason = Reason.ACTION_REFUSED if result.outcome is Outcome.REFUSED else Reason.ACTION_BLOCKED
+    what = " ".join((type(action).__name__, *_subject(action).values()))
+    return (Wait(reason, f"{what}: {result.message}"),)
+
+
+def _rolls(seen: Observation, planned: Plan) -> bool:
+    """Whether pods of this group are being replaced for another template, or are about to be."""
+    live = seen.stateful_set
+    if live is None:
+        return False
+    if any(pod.template != live.template for pod in seen.pods):
+        return True
+    applied = (action.manifest for action in planned.actions if isinstance(action, ApplyObject))
+    return any(_template_of(manifest) not in ("", live.template) for manifest in applied)
+
+
+def _template_of(manifest: Manifest) -> str:
+    if manifest["kind"] != STATEFUL_SET.kind:
+        return ""
+    return str((manifest["spec"]["template"]["metadata"].get("annotations") or {}).get(names.TEMPLATE, ""))
+
+
+def _result_of(planned: Plan, failed: tuple[Action, Result] | None) -> PassResult:
+    if failed is not None:
+        refused = failed[1].outcome is Outcome.REFUSED
+        blocked = failed[1].outcome is Outcome.BLOCKED
+        return PassResult.REFUSED if refused else PassResult.WAITING if blocked else PassResult.STALE
+    if planned.actions:
+        return PassResult.ACTED
+    return PassResult.WAITING if planned.waits else PassResult.CONVERGED
+
+
+def _patch(raw: Json, wanted: Json) -> Json:
+    """The merge patch that makes the status what it should be; empty if it is."""
+    known = raw.get("status") or {}
+    changed = {name: value for name, value in wanted.items() if value is not None and known.get(name) != value}
+    gone = {name: None for name in known if wanted.get(name) is None}
+    return {**changed, **gone}
+
+
+def _subject(action: Action) -> dict[str, str]:
+    """What of an action a line of the log names; never the content of a Secret."""
+    words = {name: getattr(action, name) for name in ("name", "pod", "claim", "to", "reason") if hasattr(action, name)}
+    manifest = getattr(action, "manifest", None)
+    if manifest is not None:
+        words |= {"kind": manifest["kind"], "name": manifest["metadata"]["name"]}
+    key = getattr(action, "key", None)
+    if key is not None:
+        words |= {"kind": key.kind, "name": key.name}
+    return {name: str(value) for name, value in words.items()}
