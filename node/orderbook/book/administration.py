@@ -13,6 +13,9 @@ an operator may both propose the pairs they were told. Another tick or lot is ``
 
 CONFIGURE without a trader sets the limits of all that have none of their own, nil staying as it is; with one, that
 trader's own, where all nil gives them up. 0 is no limit. Orders that rest when a limit falls stay.
+
+A halt that cancels holds at once; orders beyond an entry's share leave with the entries that follow (``mass_cancel``).
+Until the last has left, nothing is resumed: CANCELS_PENDING.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any
 from mypy_extensions import i64
 
 from orderbook.book import constants as c
-from orderbook.book.matching import cancel_resting
+from orderbook.book.mass_cancel import clear_pair
 from orderbook.book.sides import Pair
 from orderbook.book.state import Book
 from orderbook.book.trading import Command, integer, is_name
@@ -51,9 +54,7 @@ def administer(book: Book, operation: i64, command: Command, offset: Any, events
     if operation == c.HALT:
         return _halt(book, command, offset, events)
     if operation == c.RESUME and len(command) == 1:
-        book.is_halted = False
-        events.append((c.RESUMED, offset, ""))
-        return c.OK
+        return _resume(book, offset, events)
     return c.MALFORMED
 
 
@@ -171,7 +172,7 @@ def _halt_pair(book: Book, command: Command, offset: Any, events: list[Any]) -> 
     pair.is_halted = True
     events.append((c.HALTED, offset, pair.name))
     if cancels:
-        _clear(book, pair, offset, events)
+        clear_pair(book, pair, offset, events)
     return c.OK
 
 
@@ -181,6 +182,8 @@ def _resume_pair(book: Book, command: Command, offset: Any, events: list[Any]) -
     pair = _known_pair(book, command[1])
     if pair is None:
         return c.UNKNOWN_PAIR
+    if pair.name in book.pending.pairs:
+        return c.CANCELS_PENDING
     pair.is_halted = False
     events.append((c.RESUMED, offset, pair.name))
     return c.OK
@@ -195,19 +198,16 @@ def _halt(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
     events.append((c.KILLED, offset))
     if cancels:
         for pair in book.pairs.values():
-            _clear(book, pair, offset, events)
+            clear_pair(book, pair, offset, events)
     return c.OK
 
 
-def _clear(book: Book, pair: Pair, offset: Any, events: list[Any]) -> None:
-    """Cancel every order of a pair: bids, then asks, each in the order in which they would trade."""
-    for side in (pair.bids, pair.asks):
-        level = side.best
-        while level is not None:
-            order = level.first
-            assert order is not None
-            cancel_resting(book, order, c.TRADING_HALTED, offset, events)
-            level = side.best
+def _resume(book: Book, offset: Any, events: list[Any]) -> i64:
+    if book.pending.pairs:
+        return c.CANCELS_PENDING
+    book.is_halted = False
+    events.append((c.RESUMED, offset, ""))
+    return c.OK
 
 
 def _configure(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:

@@ -18,6 +18,7 @@ MAX_PAIRS: Final = 1024
 MAX_FILLS_KEPT: Final = 100000
 MAX_WINDOW_MS: Final = 86400000
 EXPIRIES_PER_ENTRY: Final = 1000
+CANCELS_PER_ENTRY: Final = 4096  # orders that mass cancels look at: before an entry's commands, by them, in their way
 
 # Operations, the first place of an encoded command
 PLACE: Final = 1
@@ -115,4 +116,5 @@ TOO_MANY_OPEN_ORDERS: Final = 29
 RATE_LIMITED: Final = 30
 PAIR_EXISTS: Final = 31
 TOO_MANY_PAIRS: Final = 32
-LAST_REASON: Final = 32
+CANCELS_PENDING: Final = 33
+LAST_REASON: Final = 33

@@ -19,16 +19,18 @@ halted     9    pair
 resumed    10   pair (empty: the whole group)
 killed     11
 configured 12   trader (empty: all without limits of their own), max_open_orders, rate_commands, rate_window_ms
-cancelled_ 13   trader, pair (empty: every pair), orders
+cancelled_ 13   trader, pair (empty: every pair), orders, more
 all
 ========== ==== ================================================================================================
 
 ``offset`` is the place in its batch of the command that caused it, -1 where none did: orders that expired, orders of a
-session that was closed. An event's sequence is (log index, its place among the events of the entry); it is implied.
+session that was closed, orders that an earlier entry had yet to cancel. An event's sequence is (log index, its place
+among the events of the entry); it is implied.
 
 An order's own event comes before its fills. ``resting`` is what will be left of it in the book after them, so that the
 level book is a plain sum over events (see ``levels``). ``quantity`` of an amended order is its new total, ``open`` what
 of it is not filled when it starts to trade. ``quantity`` of a cancel is what was taken away, ``open`` what is left.
+``more`` of a cancel of all: others of them trade no more either, and are cancelled by the entries that follow.
 Prices of market orders are 0. Ids and names that a refused command did not give in the right form are 0 and empty.
 """
 
@@ -106,6 +108,7 @@ class RejectReason(IntEnum):
     RATE_LIMITED = c.RATE_LIMITED
     PAIR_EXISTS = c.PAIR_EXISTS
     TOO_MANY_PAIRS = c.TOO_MANY_PAIRS
+    CANCELS_PENDING = c.CANCELS_PENDING
 
 
 class Accepted(NamedTuple):
@@ -242,6 +245,7 @@ class CancelledAll(NamedTuple):
     trader: str
     pair: str
     orders: int
+    more: bool
 
 
 View = (

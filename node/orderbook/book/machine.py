@@ -3,9 +3,10 @@
 It promises what groups ask of a machine: equal entries give equal events and an equal state hash on every node, in the
 compiled and in the interpreted form. It has no clock and does no I/O; time is the log's.
 
-Each entry runs in this order: orders that are due expire (a bounded number, by expiry and arrival), then the commands
-one after the other. Every command leaves at least one event. A refusal changes nothing. Bytes that are no batch of as
-many commands as the envelope says are refused as a whole, command by command.
+Each entry runs in this order: orders that are due expire (a bounded number, by expiry and arrival), orders that earlier
+mass cancels left are cancelled (a bounded number), then the commands come one after the other. Every command leaves at
+least one event. A refusal changes nothing. Bytes that are no batch of as many commands as the envelope says are refused
+as a whole, command by command.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from orderbook.book.codec import decode_commands, encode_commands
 from orderbook.book.commands import Command, DefinePair, PairSpec
 from orderbook.book.engine import reject_all, run
 from orderbook.book.events import Event
-from orderbook.book.matching import expire_due
+from orderbook.book.mass_cancel import begin_entry, clear_session
 from orderbook.book.orders import release
 from orderbook.book.queries import Statistics, answer, statistics
 from orderbook.book.snapshots import dump, load
 from orderbook.book.state import Book
-from orderbook.book.trading import close_session
 from orderbook.book.visibility import visible
 
 _RELEASED_A_SLICE = 2_000
@@ -72,7 +72,7 @@ class OrderBook:
         """Run a batch. Total for any bytes; an exception from here is a bug, and the node must stop."""
         book = self._begin(context)
         events: list[Event] = []
-        expire_due(book, events)
+        begin_entry(book, events)
         commands = decode_commands(body)
         if commands is None or len(commands) != count:
             reject_all(book, count, events)
@@ -82,15 +82,15 @@ class OrderBook:
         return events
 
     def tick(self, context: ApplyContext) -> list[Event]:
-        """Time passed: expire what is due."""
+        """Time passed: expire what is due, and go on with mass cancels."""
         book = self._begin(context)
         events: list[Event] = []
-        expire_due(book, events)
+        begin_entry(book, events)
         book.end(len(events))
         return events
 
     def next_deadline(self) -> int | None:
-        """When the next order expires, in ms of log time. After an entry that left some due it is in the past."""
+        """When the next order expires, in ms of log time. After an entry that left some due or doomed it has passed."""
         return self._book.next_deadline()
 
     def session_closed(self, context: ApplyContext, cancel: bool) -> list[Event]:
@@ -98,7 +98,7 @@ class OrderBook:
         book = self._begin(context)
         events: list[Event] = []
         if cancel:
-            close_session(book, events)
+            clear_session(book, book.session, events)
         book.end(len(events))
         return events
 

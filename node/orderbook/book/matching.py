@@ -1,8 +1,8 @@
 """Matching: price first, then time, at the resting order's price.
 
 An incoming order (the taker) trades with the other side's best level, there with the first order, until it is filled,
-nothing is left at its price, or its self-trade mode stops it. Before a taker that might meet orders that are due
-(``Book.overdue``) changes anything, ``fillable`` walks the same way and expires those that it meets.
+nothing is left at its price, or its self-trade mode stops it. Before a taker that might meet orders that are due or
+doomed (``Book.overdue``) changes anything, ``fillable`` walks the same way, expires and cancels those that it meets.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from orderbook.book.constants import (
     EXPIRED,
     EXPIRIES_PER_ENTRY,
     FILL,
+    OK,
     SELF_TRADE,
 )
 from orderbook.book.orders import Level, LiveOrder, Trader
@@ -56,6 +57,15 @@ def cancel_resting(book: Book, order: LiveOrder, reason: i64, offset: Any, event
     events.append(cancelled(order, offset, order.open, 0, reason))
 
 
+def cancel_doomed(book: Book, order: LiveOrder, offset: Any, events: list[Any]) -> bool:
+    """Cancel an order that a mass cancel has yet to come to; False where none has."""
+    reason = book.pending.reason_for(order)
+    if reason == OK:
+        return False
+    cancel_resting(book, order, reason, offset, events)
+    return True
+
+
 def cancelled(order: LiveOrder, offset: Any, quantity: i64, open: i64, reason: i64) -> tuple[Any, ...]:
     """The event of ``quantity`` taken away by a cancel, with ``open`` left."""
     side = order.side
@@ -76,8 +86,13 @@ def cancelled(order: LiveOrder, offset: Any, quantity: i64, open: i64, reason: i
 def fillable(
     book: Book, side: BookSide, price: i64, wanted: i64, trader: Trader, mode: i64, offset: Any, events: list[Any]
 ) -> i64:
-    """How much of ``wanted`` a taker at ``price`` could trade with ``side`` now; due orders in its way expire."""
+    """How much of ``wanted`` a taker at ``price`` could trade with ``side`` now; due orders in its way expire.
+
+    Doomed ones are cancelled, so many in an entry; -1: there are more.
+    """
     found: i64 = 0
+    pending = book.pending
+    meets = pending.is_under_way()
     level = side.best
     while level is not None and side.sign * level.price >= side.sign * price:
         behind = side.worse(level)
@@ -86,6 +101,11 @@ def fillable(
             after = order.next
             if order.expiry <= book.now:
                 expire(book, order, offset, events)
+            elif meets and pending.reason_for(order) != OK:
+                if pending.meets_left == 0:
+                    return -1
+                pending.meets_left -= 1
+                cancel_doomed(book, order, offset, events)
             elif mode == ALLOW or order.trader is not trader:
                 found += order.open
                 if found >= wanted:

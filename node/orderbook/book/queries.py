@@ -34,10 +34,16 @@ class OrderCount(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """The resting orders of a trader in the order of arrival, in one pair or all: a list of OrderView."""
+    """The resting orders of a trader in the order of arrival, in one pair or all: a list of OrderView.
+
+    ``limit``: at most so many, from 1; None: all. ``after`` is (id, arrival) of an OrderView: those behind it. If that
+    order has left its place meanwhile, those that arrived after it.
+    """
 
     trader: str
     pair: str | None = None
+    limit: int | None = None
+    after: tuple[int, int] | None = None
 
 
 class OrderById(NamedTuple):
@@ -68,6 +74,8 @@ class BookView(NamedTuple):
 
 
 class OrderView(NamedTuple):
+    """``arrival`` counts the orders that came to rest in the group; one that goes to the back gets a new number."""
+
     id: int
     pair: str
     side: Side
@@ -78,6 +86,7 @@ class OrderView(NamedTuple):
     time_in_force: TimeInForce
     expires: int | None
     post_only: bool
+    arrival: int
 
 
 class PairView(NamedTuple):
@@ -200,14 +209,17 @@ def _ring_fills(ring: FillRing, since: tuple[int, int] | None) -> list[Fill]:
 
 
 def _orders(book: Book, query: Orders) -> list[OrderView]:
-    trader = book.traders.get(query.trader)
-    order = None if trader is None else trader.first
-    found: list[OrderView] = []
-    while order is not None:
-        if query.pair is None or order.side.pair.name == query.pair:
-            found.append(_order_view(order))
-        order = order.trader_next
-    return found
+    limit, after = query.limit, query.after
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"limit is an integer from 1, not {limit!r}")
+    if after is not None and [*map(_is_place, after)] != [True, True]:
+        raise ValueError(f"after is (id, arrival), integers from 1 to {c.MAX_INTEGER}, not {after!r}")
+    most = c.MAX_INTEGER if limit is None else min(limit, c.MAX_INTEGER)
+    return [_order_view(order) for order in book.orders_of(query.trader, query.pair, after, most)]
+
+
+def _is_place(value: object) -> bool:
+    return type(value) is int and 1 <= value <= c.MAX_INTEGER
 
 
 def _order_view(order: LiveOrder) -> OrderView:
@@ -222,6 +234,7 @@ def _order_view(order: LiveOrder) -> OrderView:
         time_in_force=TimeInForce(order.time_in_force),
         expires=None if order.expiry == c.NEVER else order.expiry,
         post_only=order.post_only,
+        arrival=order.arrival,
     )
 
 

@@ -7,6 +7,8 @@ Chunks, each a msgpack array that starts with a letter::
     ["f", place of the pair, row...]   fills, oldest first: [log index, ordinal, event]
     ["t", row...]   traders: [name, max open orders, rate commands, rate window, window end, window count]
     ["o", row...]   orders: [id, pair, side, price, total, open, trader, session, arrival, expiry, terms]
+    ["c", row...]   mass cancels under way: ["p", pair], ["s", session], ["t", trader, again, id of the next order, last
+                    arrival that goes], each followed by its ["m", pair, last arrival that goes]; only if there are any
     ["e", orders]   last, once: how many there were
 
 Orders come in the order of arrival, which is that of every queue they stand in, and name pairs and traders by place.
@@ -24,6 +26,7 @@ import msgpack
 
 from orderbook.book.constants import BID, GTC, GTD, NEVER
 from orderbook.book.orders import LiveOrder, Session, Trader
+from orderbook.book.pending_cancels import PendingCancels, TraderCancel
 from orderbook.book.sides import Pair
 from orderbook.book.state import Book
 
@@ -32,6 +35,7 @@ _PAIRS_A_CHUNK = 128
 _FILLS_A_CHUNK = 80
 _TRADERS_A_CHUNK = 160
 _ORDERS_A_CHUNK = 600
+_CANCELS_A_CHUNK = 50
 
 
 def dump(book: Book) -> Iterator[bytes]:
@@ -47,6 +51,7 @@ def dump(book: Book) -> Iterator[bytes]:
     places = {trader.name: place for place, trader in enumerate(traders)}
     owners = map(places.__getitem__, map(_owner, book.orders.values()))
     yield from _chunks("o", [], map(_order_row, book.orders.values(), owners), _ORDERS_A_CHUNK)
+    yield from _chunks("c", [], _cancel_rows(book.pending), _CANCELS_A_CHUNK)
     yield _packed("e", [len(book.orders)])
 
 
@@ -66,6 +71,8 @@ def load(book: Book, chunks: Iterable[bytes]) -> Iterator[None]:
             pairs[rows[0]].fills.items += rows[1:]
         elif letter == "p":
             pairs += [_load_pair(book, row) for row in rows]
+        elif letter == "c":
+            _load_cancels(book, rows)
         elif letter == "b":
             _load_settings(book, rows)
         elif letter != "e" or rows[0] != len(book.orders):
@@ -136,6 +143,36 @@ def _load_pair(book: Book, row: Any) -> Pair:
     pair.fills.chain = chain
     book.pairs[name] = pair
     return pair
+
+
+def _cancel_rows(pending: PendingCancels) -> Iterator[tuple[Any, ...]]:
+    for pair in pending.pairs:
+        yield ("p", pair)
+    for session in pending.sessions:
+        yield ("s", session)
+    for cancel in pending.traders.values():
+        yield ("t", cancel.trader, cancel.again, 0 if cancel.next is None else cancel.next.key, cancel.last)
+        for pair, through in cancel.through.items():
+            yield ("m", pair, through)
+
+
+def _load_cancels(book: Book, rows: list[Any]) -> None:
+    pending = book.pending
+    for kind, *fields in rows:
+        if kind == "p":
+            pending.pairs[fields[0]] = book.pairs[fields[0]]
+        elif kind == "s":
+            pending.sessions[fields[0]] = True
+        elif kind == "t":
+            name, again, next_id, last = fields
+            cancel = TraderCancel(name, book.orders[next_id] if next_id else None)
+            cancel.again = again
+            cancel.last = last
+            pending.traders[name] = cancel
+        elif kind == "m":
+            next(reversed(pending.traders.values())).through[fields[0]] = fields[1]
+        else:
+            raise ValueError(f"a snapshot of the book has no mass cancel of kind {kind!r}")
 
 
 def _turn(pair: Pair) -> None:

@@ -17,6 +17,7 @@ from mypy_extensions import i64
 from orderbook.book.constants import EXPIRIES_PER_ENTRY, FIRST_ASSIGNED_ID, LAST_REASON, NEVER
 from orderbook.book.mixing import HASH_MASK, mix_integers
 from orderbook.book.orders import LiveOrder, Session, Trader
+from orderbook.book.pending_cancels import PendingCancels
 from orderbook.book.sides import Pair
 
 _FEW_STALE: Final = 64
@@ -29,8 +30,9 @@ class Book:
 
     __slots__ = (
         "arrivals", "base", "dirty", "expiries", "index_key", "is_halted", "last_index", "max_open_orders",
-        "next_id", "now", "now_key", "orders", "orders_hash", "overdue", "pairs", "principal", "rate_commands",
-        "rate_window_ms", "refused", "role", "session", "sessions", "stale", "traders", "traders_hash", "windows",
+        "next_id", "now", "now_key", "orders", "orders_hash", "overdue", "pairs", "pending", "principal",
+        "rate_commands", "rate_window_ms", "refused", "role", "session", "sessions", "stale", "traders",
+        "traders_hash", "windows",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -40,6 +42,7 @@ class Book:
         self.sessions: dict[i64, Session] = {}
         self.expiries: list[tuple[int, int, LiveOrder]] = []  # heap of (expiry, arrival, order)
         self.stale: i64 = 0  # how many of these have left the book or moved; the first never has
+        self.pending = PendingCancels()
         self.windows: list[tuple[int, str]] = []  # heap of (end of a rate window, trader)
         self.arrivals: i64 = 0
         self.next_id: i64 = FIRST_ASSIGNED_ID
@@ -60,13 +63,14 @@ class Book:
         self.principal = ""
         self.role: i64 = 0
         self.session: i64 = 0
-        self.overdue = False  # orders are due that this entry did not expire
+        self.overdue = False  # orders rest that are due or doomed
 
     def begin(self, index: int, now_ms: int, principal: str, role: int, session: int) -> None:
         """Start a call of the machine. Several may belong to one entry: their events are numbered on."""
         if index != self.last_index:
             self.last_index = index
             self.base = 0
+            self.pending.begin_entry()
         self.index_key = index
         now: i64 = now_ms
         if now > self.now:
@@ -88,6 +92,7 @@ class Book:
         total = (total + mix_integers(settings + counters)) & HASH_MASK
         for pair in self.pairs.values():
             total = (total + pair.mixed()) & HASH_MASK
+        total = (total + self.pending.mixed()) & HASH_MASK
         return total or 1
 
     # Orders
@@ -130,6 +135,8 @@ class Book:
         side.grow(-order.open)
         if level.count == 0:
             side.drop(level)
+        if self.pending.traders:
+            self.pending.leaving(order)
         trader = order.trader
         trader.unlink(order)
         if trader.open_orders == 0:
@@ -168,9 +175,32 @@ class Book:
         session = self.sessions.get(id)
         return Session(id) if session is None else session
 
+    def orders_of(self, name: str, pair: str | None, after: tuple[int, int] | None, limit: i64) -> list[LiveOrder]:
+        """The first ``limit`` orders of a trader, in the order of arrival, in one pair or all.
+
+        ``after`` is (id, arrival number) of an order: begin behind it, or where it stood if it left that place.
+        """
+        trader = self.traders.get(name)
+        order = None if trader is None else trader.first
+        if after is not None and trader is not None:
+            arrival: i64 = after[1]
+            known = self.orders.get(after[0])
+            if known is not None and known.trader is trader and known.arrival == arrival:
+                order = known.trader_next
+            while order is not None and order.arrival <= arrival:
+                order = order.trader_next
+        found: list[LiveOrder] = []
+        while order is not None and len(found) < limit:
+            if pair is None or pair == order.side.pair.name:
+                found.append(order)
+            order = order.trader_next
+        return found
+
     # Expiries
 
     def next_deadline(self) -> int | None:
+        if self.pending.is_under_way():
+            return self.now
         return self.expiries[0][0] if self.expiries else None
 
     def due(self) -> LiveOrder | None:

@@ -1,8 +1,8 @@
 """What traders ask for: place, cancel, amend, cancel all.
 
 Each function reads and checks its command whole and gives the reason of a refusal, or OK when it was done. Until it
-knows that it will be done it changes nothing, but for orders found due on the way, which expire. An order's own event
-comes before its fills.
+knows that it will be done it changes nothing, but for orders found due or doomed on the way, which expire or are
+cancelled. An order's own event comes before its fills.
 
 Decoded values are objects of any type; ``integer`` and the checks of exact types let nothing else in. The forms, with
 trailing defaults left out and nil for what is left out before::
@@ -20,8 +20,10 @@ from typing import Any
 from mypy_extensions import i64
 
 from orderbook.book import constants as c
-from orderbook.book.matching import cancel_resting, cancelled, expire, fillable, match
+from orderbook.book.mass_cancel import cancel_of_trader
+from orderbook.book.matching import cancel_doomed, cancel_resting, cancelled, expire, fillable, match
 from orderbook.book.orders import LiveOrder
+from orderbook.book.pending_cancels import EVERY_PAIR
 from orderbook.book.state import Book
 
 Command = tuple[Any, ...]
@@ -64,7 +66,7 @@ def place(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
     if reason == c.OK:
         reason = _read_price(order, command[4])
     if reason == c.OK:
-        reason = _check_place(book, order)
+        reason = _check_place(book, order, offset, events)
     if reason == c.OK:
         reason = _check_way(book, order, order.price, order.open, offset, events)
     if reason == c.OK:
@@ -153,14 +155,15 @@ def _read_price(order: LiveOrder, price: Any) -> i64:
     return c.OK if order.price > 0 else c.INVALID_PRICE
 
 
-def _check_place(book: Book, order: LiveOrder) -> i64:
+def _check_place(book: Book, order: LiveOrder, offset: Any, events: list[Any]) -> i64:
     """Everything that speaks against a well-formed order but for what it would trade with."""
     pair = order.side.pair
     if book.is_halted:
         return c.IS_HALTED
     if pair.is_halted:
         return c.PAIR_IS_HALTED
-    if order.number != 0 and order.key in book.orders:
+    known = book.orders.get(order.key) if order.number != 0 else None
+    if known is not None and not (book.overdue and cancel_doomed(book, known, offset, events)):
         return c.DUPLICATE_ORDER_ID
     if order.quantity > pair.max_quantity:
         return c.QUANTITY_ABOVE_LIMIT
@@ -185,9 +188,11 @@ def _check_way(book: Book, order: LiveOrder, price: i64, wanted: i64, offset: An
         return c.WOULD_NOT_FILL if order.time_in_force == c.FOK else c.OK
     if order.post_only:
         crosses = fillable(book, side, price, 1, order.trader, c.ALLOW, offset, events)
-        return c.WOULD_CROSS if crosses > 0 else c.OK
+        return c.WOULD_CROSS if crosses > 0 else c.CANCELS_PENDING if crosses < 0 else c.OK
     if order.time_in_force == c.FOK or book.overdue:
         found = fillable(book, side, price, wanted, order.trader, order.self_trade, offset, events)
+        if found < 0:
+            return c.CANCELS_PENDING
         if order.time_in_force == c.FOK and found < wanted:
             return c.WOULD_NOT_FILL
     return c.OK
@@ -262,7 +267,7 @@ def cancel(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
     if quantity < 1:
         return c.INVALID_QUANTITY
     order = book.orders.get(key)
-    if order is None:
+    if order is None or (book.overdue and cancel_doomed(book, order, offset, events)):
         return c.UNKNOWN_ORDER
     if not _owns(book, order, trader):
         return c.NOT_OWNER
@@ -294,7 +299,7 @@ def amend(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
     if integer(key) < 1:
         return c.INVALID_ID
     order = book.orders.get(key)
-    if order is None:
+    if order is None or (book.overdue and cancel_doomed(book, order, offset, events)):
         return c.UNKNOWN_ORDER
     if not _owns(book, order, trader):
         return c.NOT_OWNER
@@ -378,7 +383,7 @@ def _amended(order: LiveOrder, offset: Any, open: i64, resting: i64, old: tuple[
 
 
 def cancel_all(book: Book, command: Command, offset: Any, events: list[Any]) -> i64:
-    """All orders of a trader, or those in one pair, in the order in which they came."""
+    """All orders of a trader, or those in one pair, in the order in which they came. See ``mass_cancel``."""
     count = len(command)
     if count > 3:
         return c.MALFORMED
@@ -394,23 +399,9 @@ def cancel_all(book: Book, command: Command, offset: Any, events: list[Any]) -> 
             return c.UNKNOWN_PAIR
     name = _trader_of(book, named)
     number: i64 = 0
+    more = False
     trader = book.traders.get(name)
-    order = None if trader is None else trader.first
-    while order is not None:
-        after = order.trader_next
-        if pair is None or pair == order.side.pair.name:
-            cancel_resting(book, order, c.REQUESTED, offset, events)
-            number += 1
-        order = after
-    events.append((c.CANCELLED_ALL, offset, name, "" if pair is None else pair, number))
+    if trader is not None:
+        number, more = cancel_of_trader(book, trader, EVERY_PAIR if pair is None else pair, offset, events)
+    events.append((c.CANCELLED_ALL, offset, name, "" if pair is None else pair, number, more))
     return c.OK
-
-
-def close_session(book: Book, events: list[Any]) -> None:
-    """The orders of the current session leave the book; nobody asked for it by a command."""
-    session = book.sessions.get(book.session)
-    order = None if session is None else session.first
-    while order is not None:
-        after = order.session_next
-        cancel_resting(book, order, c.SESSION_CLOSED, -1, events)
-        order = after

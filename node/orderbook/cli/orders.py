@@ -14,6 +14,7 @@ from orderbook.cli.tables import PlainTable, printable, show
 from orderbook.server.api_fields import SelfTradeName, SideName, TimeInForceName
 
 MARKET = "market"
+PAGE_ORDERS = 1000
 
 Trader = Annotated[str | None, typer.Option(help="For whom; left out: whoever asks, or the order's owner.")]
 Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same again is done once.")]
@@ -129,7 +130,7 @@ def orders(
     trader: Annotated[str | None, typer.Option(help="Whose; left out: whoever asks.")] = None,
     pair: Annotated[str | None, typer.Option(help="Only in this pair.")] = None,
     id: Annotated[int | None, typer.Option(help="Only this one.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=10_000)] = 1000,
+    limit: Annotated[int | None, typer.Option(help="At most so many; left out: all.", min=1)] = None,
     node: Nodes = DEFAULT_NODES,
     patience: Patience = 15.0,
     as_json: AsJson = False,
@@ -145,7 +146,7 @@ def orders(
         known = await increments(call)
         if id is not None:
             return known, {"orders": [await call.api.order(id)], "more": False}
-        return known, await call.api.orders(trader, pair, limit=limit)
+        return known, await _pages(call, trader, pair, limit)
 
     known, document = run(node, job, patience=patience, as_json=as_json)
     if as_json:
@@ -160,6 +161,18 @@ def orders(
     show(table)
     if document["more"]:
         typer.echo(f"... and more than these {limit}", err=True)
+
+
+async def _pages(call: Call, trader: str | None, pair: str | None, limit: int | None) -> dict[str, Any]:
+    """The orders page by page, as one document: ``index`` is that of the last page."""
+    found: list[dict[str, Any]] = []
+    document: dict[str, Any] = {"more": True}
+    while document["more"] and (limit is None or len(found) < limit):
+        after = f"{found[-1]['id']},{found[-1]['arrival']}" if found else None
+        size = PAGE_ORDERS if limit is None else min(PAGE_ORDERS, limit - len(found))
+        document = await call.api.orders(trader, pair, limit=size, after=after)
+        found += document["orders"]
+    return document | {"orders": found}
 
 
 def _milliseconds(text: str) -> int:
@@ -185,7 +198,8 @@ def sentence(event: dict[str, Any], known: dict[str, Increments]) -> str:
     kind = event["event"]
     units = known.get(event.get("pair", ""))
     if kind == "cancelled_all":
-        return f"cancelled {event['orders']} orders of {event['trader']}"
+        rest = "; the others trade no more and leave with the next entries" if event["more"] else ""
+        return f"cancelled {event['orders']} orders of {event['trader']}{rest}"
     if units is None:
         return json.dumps(event)
     quantity = units.quantity(event["quantity"])

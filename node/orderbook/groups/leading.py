@@ -111,6 +111,10 @@ class Leading:
         """An entry of a leader's own (its origin is nobody) was applied here."""
         self._duties.applied(applied.type)
         state = self._state()
+        if applied.type == EntryType.TICK and self._node.has_committed_in_term:
+            deadline = state.next_deadline()
+            if deadline is not None and deadline <= state.now_ms:
+                self._do_duties()  # it did a bounded part: the next one need not wait for a tick of the clock
         if applied.type == EntryType.CHECK:
             self.reports.check(self._node.id, applied.log_index, state.checks[applied.log_index])
         elif applied.type == EntryType.VERDICT and state.verdict is not None:

@@ -396,6 +396,8 @@ class Replica:
 
     def _after_own(self, applied: Applied) -> None:
         self._leading.applied(applied)
+        if self.node.has_ready():
+            self.wake()
         self.statistics.checks += applied.type == EntryType.CHECK
         if applied.type == EntryType.VERDICT and self.state.verdict is not None:
             index, hash = self.state.verdict

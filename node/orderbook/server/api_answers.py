@@ -98,7 +98,10 @@ class OrderExecuted(Executed):
 
 
 class AllCancelled(Executed):
-    orders: Annotated[int, Field(ge=0, description="how many were cancelled")]
+    """No order that rested trades any more. ``more``: some of them leave the book with the entries that follow."""
+
+    orders: Annotated[int, Field(ge=0, description="how many were cancelled so far")]
+    more: bool
 
 
 class OrderResult(f.Document):
@@ -119,7 +122,7 @@ class OrderResults(f.Document):
 
 
 class RestingOrder(f.Document):
-    """``quantity`` is the total, ``open`` what of it is not filled."""
+    """``quantity`` is the total, ``open`` what of it is not filled, ``arrival`` its place in the order of arrival."""
 
     id: int
     pair: f.PairName
@@ -131,6 +134,7 @@ class RestingOrder(f.Document):
     time_in_force: f.TimeInForceName
     expires: f.Time | None
     post_only: bool
+    arrival: Annotated[int, Field(ge=1)]
 
 
 class OrderAnswer(f.Document):
@@ -139,7 +143,7 @@ class OrderAnswer(f.Document):
 
 
 class OrdersAnswer(f.Document):
-    """In the order of arrival; ``more``: there are others beyond the limit."""
+    """In the order of arrival; ``more``: there are others, ``after`` the last of these."""
 
     index: f.Index
     orders: list[RestingOrder]

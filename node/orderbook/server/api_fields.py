@@ -37,6 +37,12 @@ def _digits(text: Any) -> Any:
     raise ValueError("a whole number without sign is allowed")
 
 
+def _place(text: str) -> str:
+    if all(1 <= int(number) <= MAX_INTEGER for number in text.split(",")):
+        return text
+    raise ValueError(f"an id and an arrival from 1 to {MAX_INTEGER} are allowed")
+
+
 def _encodable(text: str) -> str:
     """Half of a surrogate pair is in no encoding."""
     text.encode()
@@ -88,6 +94,12 @@ QueryQuantity = Annotated[int, Field(ge=1, le=MAX_INTEGER, description="lots"), 
 QueryIndex = Annotated[int, Field(ge=0, le=MAX_MEMBER_ID), BeforeValidator(_digits)]
 QueryDepth = Annotated[int, Field(ge=1, le=1000, description="levels a side"), BeforeValidator(_digits)]
 QueryLimit = Annotated[int, Field(ge=1, le=10_000, description="rows at most"), BeforeValidator(_digits)]
+QueryPlace = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{1,16},[0-9]{1,16}$"),
+    AfterValidator(_place),
+    Field(description="go on behind this order: its id,arrival"),
+]
 QuerySequence = Annotated[
     str, StringConstraints(pattern=r"^[0-9]{1,18},[0-9]{1,18}$"), Field(description="a sequence, as index,ordinal")
 ]

@@ -36,13 +36,19 @@ async def place_orders(call: Call[NoParameters, NoParameters, NewOrder | list[Ne
 async def cancel_all(call: Call[NoParameters, CancelAllOf, None]) -> Answer:
     outcomes = await call.run_one(CancelAll(call.query.trader or "", call.query.pair))
     done = next(event for event, _ in outcomes.by_command[0] if event[0] == EventKind.CANCELLED_ALL)
-    return Answer(executed(outcomes, orders=to_json(done)["orders"]), headers=outcomes.headers)
+    told = to_json(done)
+    return Answer(executed(outcomes, orders=told["orders"], more=told["more"]), headers=outcomes.headers)
 
 
 async def list_orders(call: Call[NoParameters, OrdersReading, None]) -> Answer:
     query = call.query
     _observers_see_none(call)
-    found, index = await call.ask(Orders(call.trader(query.trader), query.pair), query)
+    after = None
+    if query.after is not None:
+        id, arrival = query.after.split(",")
+        after = int(id), int(arrival)
+    asked = Orders(call.trader(query.trader), query.pair, query.limit + 1, after)  # one beyond tells of others
+    found, index = await call.ask(asked, query)
     orders = [_order(order) for order in found[: query.limit]]
     document = {"index": index, "orders": orders, "more": len(found) > query.limit}
     return Answer(document, headers={INDEX_HEADER: str(index)})

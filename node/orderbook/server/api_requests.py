@@ -220,6 +220,7 @@ class OrdersReading(Reading):
     trader: f.Name | None = None
     pair: f.PairName | None = None
     limit: f.QueryLimit = 1000
+    after: f.QueryPlace | None = None
 
 
 class ConfigurationReading(Reading):

@@ -35,6 +35,14 @@ def places(draw: st.DrawFn) -> Row:
 
 cancels = st.tuples(st.just(2), _ids, st.none() | _quantities)
 amends = st.tuples(st.just(3), _ids, st.none() | _prices, st.none() | _quantities)
+cancels_of_all = st.tuples(st.just(4), st.sampled_from(["alice", "bob", "carol"]), st.sampled_from([None, PAIR]))
+entries_with_mass_cancels = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.lists(places() | places() | places() | cancels | amends | cancels_of_all, min_size=1, max_size=6),
+    ),
+    max_size=20,
+)
 steps = st.lists(st.tuples(st.integers(0, 3), places() | places() | places() | cancels | amends), max_size=60)
 
 

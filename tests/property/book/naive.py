@@ -1,7 +1,7 @@
 """A naive matcher: one sorted list a side, everything by scanning. It shares no code with the engine.
 
 It takes commands in their positional form and tells what happens in the words of ``unit.book.market.short``. It knows
-orders, cancels, amends and expiry; who may do what, limits and halts are not its matter.
+orders, cancels (of all at one stroke, too), amends and expiry; who may do what, limits and halts are not its matter.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NaiveBook:
         due = sorted((o for o in self.resting if o.expires <= now), key=lambda o: (o.expires, o.arrival))
         self.resting = [o for o in self.resting if o.expires > now]
         told = [f"expired {o.id} {o.open}" for o in due]
-        return told + {1: self.place, 2: self.cancel, 3: self.amend}[row[0]](*row[1:], now=now)
+        return told + {1: self.place, 2: self.cancel, 3: self.amend, 4: self.cancel_all}[row[0]](*row[1:], now=now)
 
     def place(self, id: int, _: str, side: int, price: int | None, quantity: int, *terms: Any, now: int) -> list[str]:
         trader, kind, tif, expires, post_only, mode = terms
@@ -68,6 +68,12 @@ class NaiveBook:
                 self.resting = [o for o in self.resting if o.open]
                 return [f"cancelled {id} {taken} requested" + (f" leaves {order.open}" if order.open else "")]
         return [f"rejected {id} unknown_order"]
+
+    def cancel_all(self, trader: str, pair: str | None, *, now: int) -> list[str]:
+        gone = [o for o in self.resting if o.trader == trader]
+        self.resting = [o for o in self.resting if o.trader != trader]
+        told = [f"cancelled {o.id} {o.open} requested" for o in gone]
+        return [*told, f"cancelled_all {trader} {pair or ''}".rstrip() + f" {len(gone)}"]
 
     def amend(self, id: int, price: int | None, total: int | None, *, now: int) -> list[str]:
         found = [o for o in self.resting if o.id == id]

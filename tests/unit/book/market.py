@@ -156,6 +156,8 @@ def short(event: Event) -> str:
         return f"amended {named.order_id} {named.quantity}@{named.price} rests {named.resting}{place}"
     if kind is EventKind.EXPIRED:
         return f"expired {named.order_id} {named.quantity}"
+    if kind is EventKind.CANCELLED_ALL:
+        event = (*event[:-1], "and more" if named.more else "")
     return " ".join(str(part) for part in (kind.name.lower(), *event[2:]) if part != "")
 
 

@@ -51,7 +51,7 @@ def test_events_are_tuples_whose_places_are_documented() -> None:
         (1, 6, 5, PAIR, 1, 7, 9, 9, "bob", 1, 4),
         (2, 7, 77, 7, "bob", ""),
         (4, 8, 5, PAIR, 1, 7, 9, 0, "bob", 1),
-        (13, 8, "bob", "", 1),
+        (13, 8, "bob", "", 1, False),
         (12, 9, "bob", 5, -1, -1),
         (12, 10, "", 6, 0, 1000),
     ]

@@ -1,10 +1,21 @@
 """Questions and their answers."""
 
 import json
+from typing import Any
 
 import pytest
 
-from orderbook.book import Fills, OrderById, OrderCount, Orders, Pairs, Side, TimeInForce, TopOfBook
+from orderbook.book import (
+    CancelAll,
+    Fills,
+    OrderById,
+    OrderCount,
+    Orders,
+    Pairs,
+    Side,
+    TimeInForce,
+    TopOfBook,
+)
 from orderbook.book.queries import BookView, OrderView, PairView
 from unit.book.market import PAIR, Market
 
@@ -33,14 +44,57 @@ def test_a_depth_is_a_positive_integer(market: Market, depth: int) -> None:
 
 
 def test_orders(market: Market) -> None:
-    one = OrderView(1, PAIR, Side.BID, 300, 10, 6, "bob", TimeInForce.GTC, None, False)
-    three = OrderView(3, PAIR, Side.BID, 299, 7, 7, "bob", TimeInForce.GTD, 50, False)
+    one = OrderView(1, PAIR, Side.BID, 300, 10, 6, "bob", TimeInForce.GTC, None, False, 1)
+    three = OrderView(3, PAIR, Side.BID, 299, 7, 7, "bob", TimeInForce.GTD, 50, False, 3)
     assert market.machine.query(OrderById(1)) == one
     assert market.machine.query(OrderById(5)) is None
     assert market.machine.query(Orders("bob", PAIR)) == [one, three]
     assert [order.id for order in market.machine.query(Orders("bob"))] == [1, 3, 4]
     assert market.machine.query(Orders("nobody")) == []
     assert market.machine.query(OrderCount()) == 4
+
+
+def ids(market: Market, **terms: Any) -> list[int]:
+    return [order.id for order in market.machine.query(Orders("bob", **terms))]
+
+
+def place_of(market: Market, id: int) -> tuple[int, int]:
+    return id, market.machine.query(OrderById(id)).arrival
+
+
+def test_orders_come_in_pages(market: Market) -> None:
+    assert ids(market, limit=2) == [1, 3]
+    assert ids(market, after=place_of(market, 1), limit=1) == [3]
+    assert ids(market, after=place_of(market, 3)) == [4]
+    assert ids(market, after=place_of(market, 4)) == []
+    assert ids(market, pair=PAIR, after=place_of(market, 1)) == [3]
+    assert ids(market, pair="BTC/USDC", limit=1) == [4]
+
+
+def test_a_page_begins_where_the_order_before_it_stood_whatever_became_of_that(market: Market) -> None:
+    third, first = place_of(market, 3), place_of(market, 1)
+    market.amend(1, price=297)
+    assert ids(market) == [3, 4, 1]
+    assert ids(market, after=first) == [3, 4, 1], "it went to the back: it comes again"
+    market.cancel(3)
+    assert ids(market, after=third) == [4, 1]
+    market.buy(3, 1, at=290)
+    assert ids(market, after=third) == [4, 1, 3], "another order of that id"
+    assert ids(market, after=(2, 2)) == [4, 1, 3], "another trader's order"
+    market.do(CancelAll("bob"))
+    assert ids(market, after=first) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "1", True])
+def test_a_limit_is_a_positive_integer(market: Market, limit: Any) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        ids(market, limit=limit)
+
+
+@pytest.mark.parametrize("after", [(1,), (1, 0), (0, 1), (1, "2"), (1, True), (1, 2**53), (1, 2, 3)])
+def test_a_place_to_go_on_from_is_an_id_and_an_arrival(market: Market, after: Any) -> None:
+    with pytest.raises(ValueError, match="after"):
+        ids(market, after=after)
 
 
 def test_fills_of_all_pairs_come_in_their_sequence(market: Market) -> None:

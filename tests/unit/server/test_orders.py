@@ -159,6 +159,21 @@ async def test_orders_are_listed_in_order_of_arrival_up_to_a_limit(http: Checked
     assert (await http.call("GET", "/v1/orders?trader=nobody")).document["orders"] == []
 
 
+async def test_orders_are_read_page_by_page_whatever_leaves_meanwhile(http: CheckedClient) -> None:
+    await http.call("POST", "/v1/orders", [order(id) for id in (5, 3, 1, 2)])
+    page = (await http.call("GET", "/v1/orders?trader=alice&limit=2")).document
+    last = page["orders"][-1]
+    await http.call("DELETE", f"/v1/orders/{last['id']}")
+    rest = (await http.call("GET", f"/v1/orders?trader=alice&limit=2&after={last['id']},{last['arrival']}")).document
+    assert ([found["id"] for found in rest["orders"]], rest["more"]) == ([1, 2], False)
+
+
+@pytest.mark.parametrize("after", ["", "1", "0,1", "1,0", "1,-2", "1,2,3", "9007199254740992,1", "a,b"])
+async def test_a_page_begins_behind_an_id_and_an_arrival(http: CheckedClient, after: str) -> None:
+    refused = await http.call("GET", f"/v1/orders?after={after}", expect=400)
+    assert [problem["field"] for problem in refused.document["error"]["problems"]] == ["query.after"]
+
+
 async def test_an_answer_holds_a_bounded_number_of_events(http: CheckedClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_calls, "MAX_EVENTS", 3)
     await http.call("POST", "/v1/orders", [order(id, "ask", quantity=1) for id in range(1, 9)])
