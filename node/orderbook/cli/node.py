@@ -38,7 +38,7 @@ def node(
     file. Exit codes: 0 stopped, 2 wrong configuration, 3 the directory is in use, 4 it is damaged, 5 the log holds
     what only a newer version knows, 6 the disk failed, 1 anything else.
 
-    Example: orderbook node --name node-1 --data ./node-1 --peer 127.0.0.1:7401 --auth none
+    Example: ORDERBOOK_KEY=a-secret-key orderbook node --name node-1 --data ./node-1 --initial-size 1 --auth none
     """
     flags = {
         "name": name,

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orderbook.book.administration import is_pair_name
+from orderbook.network.handshake import is_address
+
 ENVIRONMENT_PREFIX = "ORDERBOOK_"
 CLIENT_VARIABLES = (  # for commands that talk to nodes: none of a node's own
     "ORDERBOOK_NODES",
@@ -23,6 +26,7 @@ CLIENT_VARIABLES = (  # for commands that talk to nodes: none of a node's own
     "ORDERBOOK_CA",
     "ORDERBOOK_SERVER_NAME",
 )
+FLAGS = {"pairs": "--pair", "discovery.addresses": "--peer", "auth.mode": "--auth", "tls.mode": "--tls"}  # not the key
 FILE_KEYS = ("key", "initial_size", "incarnation")  # may stand in a file, under the key with _file behind it
 MAY_BE_ABSENT = "incarnation"  # it is known only once the group has begun
 MAX_VALUE_BYTES = 4096
@@ -46,6 +50,15 @@ class RaftSection(_Section):
     tail_entries: Annotated[int, Field(ge=0)] = 5_000
     check_every: Annotated[int, Field(ge=1, description="entries between two checks for divergence")] = 1_000
 
+    @model_validator(mode="after")
+    def _leaders_are_heard(self) -> Self:
+        if self.heartbeat >= self.election_timeout:
+            raise ValueError(
+                f"raft.heartbeat = {self.heartbeat} is allowed only below "
+                f"raft.election_timeout = {self.election_timeout}: no leader would stay"
+            )
+        return self
+
 
 class StorageSection(_Section):
     segment_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 30)] = 64 << 20
@@ -64,6 +77,14 @@ class DiscoverySection(_Section):
     addresses: tuple[str, ...] = ()
     service: str | None = None
     refresh: Seconds = 5.0
+
+    @field_validator("addresses", mode="after")
+    @classmethod
+    def _addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            if not is_address(address):
+                raise ValueError(f"an address is host:port, not {address!r}")
+        return addresses
 
 
 class TlsSection(_Section):
@@ -132,8 +153,8 @@ class NodeConfiguration(_Section):
     @classmethod
     def _pairs(cls, pairs: tuple[str, ...]) -> tuple[str, ...]:
         for pair in pairs:
-            if pair.count("/") != 1 or "" in pair.split("/"):
-                raise ValueError(f"a pair is BASE/QUOTE, not {pair!r}")
+            if not is_pair_name(pair):
+                raise ValueError(f"a pair is BASE/QUOTE, each 1 to 32 of A-Z a-z 0-9 . _ -, not {pair!r}")
         return pairs
 
     @model_validator(mode="after")
@@ -174,6 +195,8 @@ def load(
             _merge(values, tomllib.loads(file.read_text()), sources, str(file))
         except OSError as error:
             raise ConfigurationError(f"{file}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{file}: not UTF-8") from error
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{file}: not TOML: {error}") from error
     for variable, text in sorted((os.environ if environment is None else environment).items()):
@@ -182,7 +205,8 @@ def load(
             _merge(values, _nested(path, _from_text(path, text)), sources, variable)
     for key, value in (flags or {}).items():
         if value is not None:
-            _merge(values, _nested(key.split("."), value), sources, "--" + key.replace("_", "-").replace(".", "-"))
+            flag = FLAGS.get(key) or "--" + key.replace("_", "-").replace(".", "-")
+            _merge(values, _nested(key.split("."), value), sources, flag)
     for key in FILE_KEYS:
         _from_file(key, values, sources)
     try:

@@ -52,8 +52,14 @@ def test_an_unknown_key_is_refused_with_its_source(tmp_path: Path) -> None:
         ({"key": "short"}, "key = (secret) (from --key): String should have at least 8"),
         ({"client_port": 65536}, "client_port = 65536 (from --client-port)"),
         ({"initial_size": 0}, "initial_size = 0 (from --initial-size)"),
-        ({"pairs": ("ETH",)}, "a pair is BASE/QUOTE, not 'ETH'"),
-        ({"auth.mode": "maybe"}, "auth.mode = 'maybe' (from --auth-mode)"),
+        (
+            {"pairs": ("ETH",)},
+            "(from --pair): Value error, a pair is BASE/QUOTE, each 1 to 32 of A-Z a-z 0-9 . _ -, not 'ETH'",
+        ),
+        ({"pairs": ("ETH/U SD",)}, "not 'ETH/U SD'"),
+        ({"discovery.addresses": ("h:1", "there")}, "(from --peer): Value error, an address is host:port, not 'there'"),
+        ({"raft.heartbeat": 0.5}, "raft.heartbeat = 0.5 is allowed only below raft.election_timeout = 0.5"),
+        ({"auth.mode": "maybe"}, "auth.mode = 'maybe' (from --auth)"),
         ({"name": None}, "name is missing"),
     ],
 )
@@ -66,3 +72,9 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("name =")
     assert "not TOML" in refused(file=broken)
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_bytes(b"\xff\xfe")
+    assert refused(file=file) == f"{file}: not UTF-8"
