@@ -35,7 +35,9 @@ def bench(
     clients: Annotated[int, typer.Option(help="Clients, each with a session.", min=1, max=100)] = 1,
     seconds: Annotated[float, typer.Option(help="For about how long.", min=0.1, max=600)] = 10.0,
     commands: Annotated[int | None, typer.Option(help="How many commands instead of how long.", min=1)] = None,
-    directory: Annotated[Path | None, typer.Option(help="Where the group's data goes: a real disk.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the group's data goes: a real disk.", exists=True, file_okay=False)
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="With TLS between all of them.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:

@@ -47,6 +47,7 @@ def test_an_unknown_option_is_wrong_usage(name: str) -> None:
         ("local",),
         ("demo", "--auth", "tokens"),
         ("pairs", "--node", "ftp://x"),
+        ("bench", "--directory", "no/such/directory"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: tuple[object, ...]) -> None:
