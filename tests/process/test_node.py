@@ -23,7 +23,10 @@ OPTIONS = ("--auth", "none", "--peer-port", 0, "--client-port", 0, "--probe-port
         (("--name", "Node 1", "--data", "d"), "name = 'Node 1' (from --name)"),
         (("--name", "a", "--data", "d", "--peer-port", 70000), "peer_port = 70000 (from --peer-port)"),
         (("--name", "a"), "data is missing"),
-        (("--name", "a", "--data", "d", "--pair", "ETH"), "a pair is BASE/QUOTE, not 'ETH'"),
+        (
+            ("--name", "a", "--data", "d", "--pair", "ETH"),
+            "a pair is BASE/QUOTE, each 1 to 32 of A-Z a-z 0-9 . _ -, not 'ETH'",
+        ),
         (("--name", "a", "--data", "d", "--config", "none.toml"), "none.toml"),
         (("--name", "a", "--data", "d", "--auth", "maybe"), "auth.mode = 'maybe'"),
     ],
