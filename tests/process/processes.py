@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from orderbook.cli.failover_bench import EventReader, PacedTrader
 from orderbook.cli.group_bench import online
 from orderbook.cli.order_flow import PAIRS, OrderFlow
 from orderbook.cli.order_ledger import OrderLedger
+from orderbook.cli.paced_load import EventReader, PacedTrader
 from orderbook.client.api import ApiClient
+from orderbook.client.feed_socket import WebSocketFeedSource
 from orderbook.client.local_group import LocalGroup, NodeProcess, last_lines
 from orderbook.client.order_stream import OrderStream
 from orderbook.server.runtime import AsyncioRuntime
@@ -104,7 +105,7 @@ async def under_load(running: Running, job: Callable[[], Awaitable[None]], rate:
     for pair in PAIRS:
         await running.api.define_pair({"pair": pair.pair, "tick": pair.tick, "lot": pair.lot})
     ledger = OrderLedger()
-    reader = EventReader(running.runtime, running.http, running.group, ledger)
+    reader = EventReader(running.runtime, WebSocketFeedSource(running.http, running.group.addresses()), ledger)
     await reader.ready()
     answered, ended = asyncio.Event(), asyncio.Event()
 

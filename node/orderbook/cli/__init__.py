@@ -21,9 +21,10 @@ _PANELS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "Market data": (("market", ("book", "fills", "pairs")), ("watch", ("watch",))),
     "Administration": (("admin", ("status", "members", "halt", "resume", "transfer", "snapshot", "recover")),),
     "Without a group": (("match", ("match",)), ("tokens", ("token", "keys"))),
+    "Prove": (("soak", ("soak",)),),
     "Measure": (("bench", ("bench",)),),
 }
-_OF_CLIENTS = ("Orders", "Market data", "Administration")  # panels of commands that talk to nodes
+_OF_CLIENTS = ("Orders", "Market data", "Administration", "Prove")  # panels of commands that talk to nodes
 _HELP = "A replicated limit order book: nodes, orders, market data and measurements."
 
 

@@ -11,119 +11,28 @@ compared with it (``order_ledger``), and the book that the events add up to with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 import aiohttp
 
 from orderbook.book import Side
-from orderbook.book.codec import pack
 from orderbook.cli.group_bench import Load, Trader, made_batches, online, percentiles
 from orderbook.cli.order_flow import MIX, PAIRS, OrderFlow
 from orderbook.cli.order_ledger import OrderLedger
+from orderbook.cli.paced_load import EventReader, PacedTrader
 from orderbook.client.api import ApiClient
 from orderbook.client.feed_socket import WebSocketFeedSource
-from orderbook.client.feeds import Feed
 from orderbook.client.local_group import LocalGroup, NodeProcess
 from orderbook.client.order_stream import BatchAnswer, OrderStream
 from orderbook.groups.errors import GroupError
-from orderbook.groups.session_client import SessionClient
 from orderbook.runtime import Runtime
-from orderbook.streams.audience import FeedKind
-from orderbook.streams.market import Event
 
 BEFORE_SECONDS = (0.5, 1.5)  # of load before a kill: drawn
 AFTER_SECONDS = 0.5  # of load after the first answer
 ROUND_SECONDS = 120.0
-MOST_UNANSWERED = 200  # batches; beyond them the pace is not kept
 CALIBRATION_COMMANDS = 200_000
 WHOLE_BOOK = 1000  # levels; the mix never has as many
-
-
-class PacedTrader:
-    """Sends a batch each ``interval`` seconds. ``on_answer`` hears of each answer, and when its batch was sent."""
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        stream: OrderStream,
-        flow: OrderFlow,
-        batch: int,
-        on_answer: Callable[[BatchAnswer, float], None],
-    ) -> None:
-        self.commands = 0
-        self.errors: list[GroupError] = []
-        self._session = SessionClient(runtime, stream)
-        self._stream = stream
-        self._flow = flow
-        self._batch = batch
-        self._on_answer = on_answer
-        stream.on_connected = self._session.reconnected
-
-    async def run(self, interval: float, ended: asyncio.Event) -> None:
-        """Until ``ended``, and then until everything is answered."""
-        due = perf_counter()
-        while not ended.is_set():
-            if self._session.unanswered < MOST_UNANSWERED:
-                self._send()
-            due = max(due + interval, perf_counter() - 1.0)
-            await asyncio.sleep(max(0.0, due - perf_counter()))
-        while self._session.unanswered:  # noqa: ASYNC110 - nobody is told
-            await asyncio.sleep(0.01)
-
-    async def close(self) -> None:
-        self._session.close()
-        await self._stream.close()
-
-    def _send(self) -> None:
-        sent = perf_counter()
-        self.commands += self._batch
-
-        def done(answer: BatchAnswer | None, error: GroupError | None) -> None:
-            if answer is None:
-                self.errors.extend([error] if error is not None else [])
-                return
-            self._flow.follow(answer.events)  # type: ignore[arg-type]  # an admin sees every event
-            self._on_answer(answer, sent)
-
-        self._session.submit(self._batch, pack(self._flow.batch(self._batch)), done)
-
-
-class EventReader:
-    """Every event of the log, from whichever node lives, into a ledger."""
-
-    def __init__(self, runtime: Runtime, http: aiohttp.ClientSession, group: LocalGroup, ledger: OrderLedger) -> None:
-        self._group = group
-        self._ledger = ledger
-        self._source = WebSocketFeedSource(http, group.addresses())
-        self._feed: Feed[Event] = Feed(runtime, self._source, FeedKind.EVENTS, patience=ROUND_SECONDS)
-        self._task = asyncio.create_task(self._read())
-
-    async def ready(self) -> None:
-        await self._feed.when(ROUND_SECONDS).subscribed()
-
-    def addresses_changed(self) -> None:
-        self._source.addresses = self._group.addresses()
-
-    async def reached(self, index: int) -> None:
-        """All events up to ``index`` are in the ledger. Raises FeedBroken."""
-        while True:
-            if self._task.done():
-                self._task.result()
-            token = self._feed.token
-            if token is not None and token.next > (index, 0):
-                self._ledger.read_up_to(token.next[0] - 1)
-                return
-            await asyncio.sleep(0.01)
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await self._feed.close()
-
-    async def _read(self) -> None:
-        async for event in self._feed:
-            self._ledger.seen(event.sequence[0], event.fields)
 
 
 class FailoverBench:
@@ -146,12 +55,13 @@ class FailoverBench:
         api = ApiClient(self._runtime, self._http, self._group.addresses())
         for pair in PAIRS:
             await api.define_pair({"pair": pair.pair, "tick": pair.tick, "lot": pair.lot})
-        reader = EventReader(self._runtime, self._http, self._group, self._ledger)
+        source = WebSocketFeedSource(self._http, self._group.addresses())
+        reader = EventReader(self._runtime, source, self._ledger)
         await reader.ready()
         rate = rate or await self._half_of_full_rate()
         for number in range(self._kills):
             self._failovers.append(await self._round(number, rate))
-            reader.addresses_changed()
+            source.addresses = self._group.addresses()
         statuses = await self._settled()
         await reader.reached(statuses[0]["applied"])
         await reader.close()

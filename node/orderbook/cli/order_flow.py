@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -31,11 +31,12 @@ class OrderFlow:
     Ids are ``first_id``, ``first_id + step``, ...: several flows on one group keep out of each other's way.
     """
 
-    def __init__(self, seed: int, first_id: int = 1, step: int = 1) -> None:
+    def __init__(self, seed: int, first_id: int = 1, step: int = 1, pairs: Sequence[str] = ()) -> None:
+        """``pairs``: other ones than ``PAIRS``."""
         self._random = Random(seed)
         self._next_id = first_id
         self._step = step
-        self._names = [pair.pair for pair in PAIRS]
+        self._names = list(pairs) or [pair.pair for pair in PAIRS]
         self._traders = [f"trader-{number:03}" for number in range(200)]
         self._live: list[tuple[int, str]] = []  # (id, trader) of orders that rest, in no order
         self._places: dict[int, int] = {}

@@ -14,18 +14,22 @@ from orderbook.book import EventKind
 from orderbook.book.events import Event
 from orderbook.book.levels import LevelBook
 
+MOST_ORDERS = 1 << 30  # of one run; an id further off is somebody else's
+
 
 class OrderLedger:
     """``levels`` is the book that the events of the log add up to."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_id: int = 1) -> None:
+        """``first_id`` is the least id of an order that is counted: others below it are somebody else's."""
         self.levels = LevelBook()
         self.acknowledged = 0  # commands that were answered
         self.index = 0  # of the last entry of the log that was seen whole
         self._answers: dict[int, tuple[int, int, Sequence[Any]]] = {}  # index -> (commands, first ordinal, events)
         self._entries: dict[int, list[Event]] = {}  # seen, and not answered yet
         self._reading: tuple[int, list[Event]] | None = None
-        self._accepted = bytearray(1 << 16)  # by order id: how often, at most 2
+        self._first_id = first_id
+        self._accepted = bytearray(1 << 16)  # by order id from the first: how often, at most 2
         self._differing = 0
         self._doubled = 0
 
@@ -79,8 +83,11 @@ class OrderLedger:
             self._differing += commands
 
     def _count(self, id: int) -> None:
-        if id >= len(self._accepted):
-            self._accepted.extend(bytes(max(id + 1 - len(self._accepted), len(self._accepted))))
-        if self._accepted[id] == 1:
+        place = id - self._first_id
+        if not 0 <= place < MOST_ORDERS:
+            return
+        if place >= len(self._accepted):
+            self._accepted.extend(bytes(max(place + 1 - len(self._accepted), len(self._accepted))))
+        if self._accepted[place] == 1:
             self._doubled += 1
-        self._accepted[id] = min(self._accepted[id] + 1, 2)
+        self._accepted[place] = min(self._accepted[place] + 1, 2)
