@@ -12,7 +12,7 @@ import msgpack
 
 from faults.network import FaultyChannel
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
-from orderbook.groups.session_client import Answered, SessionClient
+from orderbook.groups.session_client import Answered, Opened, SessionClient
 from orderbook.groups.sessions import Outcome, digest_of
 from orderbook.runtime import Runtime, Timer
 from simulation.frontend import error_of
@@ -78,9 +78,9 @@ class ClientTransport:
         channel.on_disconnected = self._leave
 
     def open_session(
-        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
-        self._ask(["open", timeout_ms, cancel_on_close], lambda reply: done(reply[0], None), lambda e: done(0, e))
+        self._ask(["open", timeout_ms, cancel_on_close], lambda reply: done(Opened(*reply), None), lambda e: done(None, e))
 
     def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Answered) -> None:
         fields = ["batch", session, first, commands, acked, body]

@@ -65,7 +65,7 @@ class Frontend:
                 reply(["ok", applied.answer_index, applied.answer[applied.answer_start :]])
 
         if kind == "open":
-            transport.open_session(*fields, lambda session, error: reply(_error(error) if error else ["ok", session]))
+            transport.open_session(*fields, lambda opened, error: reply(_error(error) if error else ["ok", *opened]))
         elif kind == "batch":
             transport.send_batch(*fields, answered)
         elif kind == "alive":

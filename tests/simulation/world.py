@@ -23,6 +23,7 @@ from simulation.laws import LawBroken, Laws
 from simulation.machine import BOOK, PLAIN_BOOK, PLAIN_REGISTERS, REGISTERS, Kind
 from simulation.membership import Membership
 from simulation.node import Node, Surroundings
+from simulation.observer import Audience
 from simulation.runtime import Clock, SimulatedRuntime
 from simulation.schedule import KINDS, Fault, draw_schedule
 from simulation.scheduler import Event, Host, Scheduler
@@ -50,6 +51,8 @@ class Shape(NamedTuple):
     disk_seconds: tuple[float, float]
     conditions: Conditions
     chunk_bytes: int  # of a snapshot on its way to another member
+    observers: int
+    ring: int  # how many log indexes a node keeps for them
 
 
 class Report(NamedTuple):
@@ -99,6 +102,8 @@ def draw_shape(seed: int) -> Shape:
         random.choice(((20e-6, 1e-3), (100e-6, 10e-3), (1e-3, 60e-3))),
         Conditions(delay=random.choice(((0.0001, 0.001), (0.001, 0.02), (0.0001, 0.1)))),
         random.choice((700, 4000, ReplicaOptions().snapshot_chunk_bytes)),
+        random.choice((0, 0, 1, 2)),
+        random.choice((15, 100, 100_000)),
     )
 
 
@@ -117,18 +122,19 @@ class World:
         self.laws = Laws(self.scheduler.note)
         self.happened: Counter[str] = Counter()
         self.clients: list[Client] = []
-        self.judged: Counter[str] = Counter()  # by the black-box oracle
+        self.judged: Counter[str] = Counter()  # what was looked at in the end
         self._processes: list[SimulatedRuntime] = []  # all but the nodes'
         self._problem: BaseException | None = None
         self._healing = False
-        self._runtime = self._process("world")
+        self._runtime = self.process("world")
         self.peers = self._network("peers", lambda first, second: True)
         self.peers.spared = _is_not_rafts
         self.client_network = self._network("clients", lambda first, second: first[0] != second[0])
         self.nodes = self._machines()
         self.membership = Membership(self, list(self.nodes)[: self.shape.initial_size], self.shape.sizes)
+        self.audience = Audience(self, self.shape.observers, self.shape.ring)
 
-    def _process(self, name: str) -> SimulatedRuntime:
+    def process(self, name: str) -> SimulatedRuntime:
         random = Random(f"{self.seed} process {name}")
         process = SimulatedRuntime(self.scheduler, name, random, self._world_failed, self._world_failed)
         self._processes.append(process)
@@ -136,7 +142,7 @@ class World:
 
     def _network(self, name: str, wanted: Callable[[str, str], bool]) -> FaultyNetwork:
         random = Random(f"{self.seed} network {name}")
-        network = FaultyNetwork(self._process(name), random, self.shape.conditions, wanted)
+        network = FaultyNetwork(self.process(name), random, self.shape.conditions, wanted)
         network.on_arrival = lambda sender, receiver, frame: self.scheduler.mix(frame)
         return network
 
@@ -204,6 +210,7 @@ class World:
         if not healed:
             raise NotHealed(f"not whole {HEALED_WITHIN} s after the last fault: {self._in_words()}")
         self._last_words()
+        self._consumers_catch_up()
         check_histories(self)
         if shape.kind.sight is not None:
             self.judged.update(check_black_box(self.clients, shape.kind.sight))
@@ -221,7 +228,7 @@ class World:
     def _add_client(self, number: int) -> None:
         random = Random(f"{self.seed} client {number}")
         name = f"c{number}"
-        runtime = self._process(name)
+        runtime = self.process(name)
         judged = self.shape.kind.sight is not None  # by a search: what overlaps must be little
         habits = Habits(
             pause=random.choice((0.2, 0.5) if judged else (0.02, 0.05, 0.2)),
@@ -326,6 +333,16 @@ class World:
         if not self._advance(self._is_whole, self.scheduler.now + 15):
             raise NotHealed(f"not whole after the last requests: {self._in_words()}")
 
+    def _consumers_catch_up(self) -> None:
+        leader = self.leader()
+        assert leader is not None and leader.identity is not None
+        life = leader.identity.incarnation
+        self.audience.hurry()
+        if not self._advance(lambda: self.audience.caught_up(life), self.scheduler.now + 30):
+            tokens = [observer.feed and observer.feed.token for observer in self.audience.observers]
+            raise NotHealed(f"consumers did not catch up: {tokens}; {self._in_words()}")
+        self.judged["events seen"] += self.audience.check()
+
     # --- watched ------------------------------------------------------------------------------------------------------
 
     def _after_event(self, host: Host) -> None:
@@ -333,6 +350,7 @@ class World:
         if node is not None and self._problem is None:
             try:
                 node.after_event()
+                self.audience.after_event(node)
             except LawBroken as problem:
                 self._problem = problem
 
