@@ -16,7 +16,7 @@ DETERMINISTIC := tests/unit/raft tests/unit/book tests/property tests/unit/group
 BIN := $(VENV)/bin
 export RECORDED_FLOW LOCAL_CLUSTER IMAGE
 
-.PHONY: demo test simulate check format generate bench build image install-operator kind lock clean
+.PHONY: demo test test-node test-cluster test-long simulate check format generate bench build image install-operator kind lock clean
 
 ## Three durable nodes, two traders, one observer; then the leader is killed.
 demo: build
@@ -24,9 +24,17 @@ demo: build
 
 ## All tests that this machine can run; what is skipped is listed with its reason. What decides, under two hash seeds;
 ## what needs a Kubernetes (KUBECONFIG, and an image that its nodes have: IMAGE), one after another.
-test: build
+test: test-node test-cluster
+
+test-node: build
 	PYTHONHASHSEED=1 $(BIN)/pytest -n auto --ignore tests/cluster tests
 	PYTHONHASHSEED=2 $(BIN)/pytest -n auto -q $(DETERMINISTIC)
+
+test-cluster: build
+	$(BIN)/pytest -m "not long" tests/cluster
+
+## What takes too long for every change: scaling, rolls and losses on a cluster in all their variants.
+test-long: build
 	$(BIN)/pytest tests/cluster
 
 ## SEEDS worlds of faults on all cores: what failed, minimised, and a summary. Seeds FIRST on, if it is given.
@@ -82,6 +90,9 @@ kind: image
 lock:
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --extra operator --extra dev -o requirements-dev.lock
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --extra operator -c requirements-dev.lock -o requirements.lock
+
+print-local-cluster:
+	@echo $(LOCAL_CLUSTER)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
