@@ -72,12 +72,14 @@ class Listener:
 
     async def close(self) -> None:
         """Accept no more; connections that have not shown what they are end. Those that were handed over stay."""
-        for task in (*self._accepting, *self._shaking.values()):
+        tasks = (*self._accepting, *self._shaking.values())
+        for task in tasks:
             task.cancel()
-        while self._shaking or not all(task.done() for task in self._accepting):
+        while not all(task.done() for task in tasks):
             await pause(self._runtime, 0)
-        for listening in self._sockets:
-            listening.close()
+        for left in (*self._sockets, *self._shaking):  # a task that is cancelled before it began closes nothing
+            left.close()
+        self._shaking.clear()
         for protocol in list(self._silent):
             protocol.abort()
 

@@ -17,6 +17,7 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
+    ServerDisconnectedError,
     TCPConnector,
     ThreadedResolver,
     web,
@@ -244,10 +245,7 @@ class Peers:
                     f"{scheme}://{address}{PATH}", compress=0, max_msg_size=MAX_MESSAGE_BYTES, server_hostname=name
                 )
             except (OSError, ClientError, ValueError) as error:
-                failure = tls_failure(error)
-                reason = Reason.UNREACHABLE if failure is None else Reason.TLS
-                self.counts.ended[Reason.TLS] += failure is not None
-                answer(Answer(None, reason, str(error) if failure is None else sentence(failure)))
+                answer(self._why_not_connected(error))
             else:
                 assert isinstance(socket, DialledSocket)
                 if not answer(socket):
@@ -273,6 +271,16 @@ class Peers:
         finally:
             timer.cancel()
             connecting.cancel()
+
+    def _why_not_connected(self, error: Exception) -> Answer:
+        failure = tls_failure(error)
+        if failure is not None:
+            self.counts.ended[Reason.TLS] += 1
+            return Answer(None, Reason.TLS, sentence(failure))
+        if self._options.client_tls is not None and isinstance(error, ServerDisconnectedError):
+            # In TLS 1.3 an acceptor looks at the dialler's certificate when the dialler believes that all is well.
+            return Answer(None, Reason.UNREACHABLE, "it left behind the TLS handshake: its log says if it refuses us")
+        return Answer(None, Reason.UNREACHABLE, str(error))
 
     def _begin(self, socket: PeerSocket, remote: str, dial: int) -> Link:
         link = Link(self, Connection(self._runtime, socket, self._options), remote, dial)

@@ -79,10 +79,14 @@ def peer_problem(certificate: Mapping[str, Any] | None) -> str:
 def tls_failure(error: BaseException | None) -> ssl.SSLError | None:
     """The failure of TLS behind an exception, if that is what it was."""
     for _ in range(_MAX_TURNS):
-        if error is None or isinstance(error, ssl.SSLError):
+        # What aiohttp raises is an SSLError by its class alone; the one that says something is inside.
+        inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+        if isinstance(inner, BaseException) and inner is not error:
+            error = inner
+        elif error is None or isinstance(error, ssl.SSLError):
             return error
-        inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
-        error = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+        else:
+            error = error.__cause__ or error.__context__
     return None
 
 

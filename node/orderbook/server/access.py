@@ -109,13 +109,10 @@ class TokenAccess:
         self._proven.clear()
 
     def grant(self, request: web.Request) -> Grant:
-        token = _token_of(request)
-        if token is None:
-            if self._anonymous == "observer":
-                return Grant(ANONYMOUS, Role.OBSERVER)
-            self.refused[Refusal.MISSING] += 1
-            raise _unauthorized(Refusal.MISSING, "this node wants a token: Authorization: Bearer <token>")
         try:
+            token = _token_of(request)
+            if token is None and self._anonymous == "observer":
+                return Grant(ANONYMOUS, Role.OBSERVER)
             claims = self._claims(token)
         except TokenRefused as refusal:
             self.refused[refusal.reason] += 1
@@ -133,8 +130,10 @@ class TokenAccess:
         challenge = {"WWW-Authenticate": f'{_REALM}, error="insufficient_scope"'}
         return ApiError(403, "forbidden", message, challenge, reason="not_permitted")
 
-    def _claims(self, token: str) -> Claims:
-        """A signature is verified once; time goes on for those that were, too."""
+    def _claims(self, token: str | None) -> Claims:
+        """A signature is verified once; time goes on for those that were, too. Raises TokenRefused."""
+        if token is None:
+            raise TokenRefused(Refusal.MISSING, "this node wants a token: Authorization: Bearer <token>")
         claims = self._proven.get(token)
         if claims is not None and claims.expires > self._now():
             return claims
@@ -146,7 +145,7 @@ class TokenAccess:
 
 
 def _token_of(request: web.Request) -> str | None:
-    """The one token of a request; None if there is none. Raises ApiError."""
+    """The one token of a request; None if there is none. Raises ApiError, TokenRefused."""
     headers = request.headers.getall("Authorization", [])
     offered = [
         part.strip() for text in request.headers.getall("Sec-WebSocket-Protocol", []) for part in text.split(",")
@@ -163,7 +162,7 @@ def _token_of(request: web.Request) -> str | None:
         return None
     scheme, _, token = headers[0].partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _unauthorized(Refusal.MALFORMED, "Authorization is: Bearer <token>")
+        raise TokenRefused(Refusal.MALFORMED, "Authorization is: Bearer <token>")
     return token.strip()
 
 
