@@ -22,7 +22,7 @@ from orderbook.groups.errors import GroupError, Unavailable
 from orderbook.groups.group import Group
 from orderbook.groups.local import LocalTransport
 from orderbook.groups.replicated import Applied
-from orderbook.groups.session_client import Answered, SessionClient
+from orderbook.groups.session_client import Answered, Opened, SessionClient
 from orderbook.groups.waiting import Conditions
 from orderbook.runtime import Runtime
 from orderbook.streams.market import Event, Place
@@ -208,11 +208,11 @@ class MemberTransport:
         self._principal = principal
 
     def open_session(
-        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
         member = self._member()
         if member is None:
-            done(0, Unavailable("not_online"))
+            done(None, Unavailable("not_online"))
         else:
             member.open_session(timeout_ms, cancel_on_close, done)
 

@@ -19,7 +19,7 @@ import aiohttp
 
 from orderbook.client.credentials import ANONYMOUS, UNAUTHORIZED, ClientCredentials, NotAuthorized
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
-from orderbook.groups.session_client import Answered
+from orderbook.groups.session_client import Answered, Opened
 from orderbook.groups.sessions import Outcome
 from orderbook.runtime import Runtime, Task, pause
 from orderbook.wire.order_frames import SUBPROTOCOL, ReplyKind, RequestKind, pack, unpack_reply
@@ -85,12 +85,9 @@ class OrderStream:
     # --- SessionTransport ---------------------------------------------------------------------------------------------
 
     def open_session(
-        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
-        def opened(answer: Any, error: GroupError | None) -> None:
-            done(answer if error is None else 0, error)
-
-        self._request(RequestKind.OPEN, opened, timeout_ms, cancel_on_close)
+        self._request(RequestKind.OPEN, done, timeout_ms, cancel_on_close)
 
     def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Answered) -> None:
         self._request(RequestKind.BATCH, done, session, first, commands, acked, body)
@@ -214,7 +211,7 @@ class OrderStream:
         if kind == ReplyKind.ANSWER:
             done(BatchAnswer(*fields[:3]), None)
         elif kind == ReplyKind.OPENED:
-            done(fields[0], None)
+            done(Opened(*fields[:2]), None)
         elif kind == ReplyKind.DONE:
             done(None, None)
         elif kind == ReplyKind.REFUSED:

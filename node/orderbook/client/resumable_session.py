@@ -20,7 +20,13 @@ from typing import Any
 
 from orderbook.client.order_stream import BatchAnswer
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
-from orderbook.groups.session_client import RETRY_FIRST_SECONDS, RETRY_GROWTH, RETRY_MOST_SECONDS, SessionTransport
+from orderbook.groups.session_client import (
+    RETRY_FIRST_SECONDS,
+    RETRY_GROWTH,
+    RETRY_MOST_SECONDS,
+    Opened,
+    SessionTransport,
+)
 from orderbook.groups.sessions import Outcome
 from orderbook.runtime import Runtime, Timer, pause
 
@@ -56,25 +62,32 @@ class ResumableSession:
         self._backoff = RETRY_FIRST_SECONDS
         self._retry: Timer | None = None
         self._lost: GroupError | None = None
+        self.timeout_ms = TIMEOUT_MS  # as granted, once this process opened the session
         self._keeping = runtime.call_later(TIMEOUT_MS / 6000, self._keep_alive)
 
     async def open(self) -> None:
         """Open a session; try until the group does. Raises Refused."""
         backoff = RETRY_FIRST_SECONDS
         while not self.session:
-            opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            opened: asyncio.Future[Opened | None] = asyncio.get_running_loop().create_future()
 
-            def done(session: int, error: GroupError | None, opened: asyncio.Future[int] = opened) -> None:
+            def done(
+                answer: Opened | None, error: GroupError | None, opened: asyncio.Future[Opened | None] = opened
+            ) -> None:
                 if opened.done():
                     return
                 if isinstance(error, Refused):
                     opened.set_exception(error)
                 else:
-                    opened.set_result(session if error is None else 0)
+                    opened.set_result(answer)
 
             self._transport.open_session(TIMEOUT_MS, False, done)
-            self.session = await opened
-            if not self.session:
+            answer = await opened
+            if answer is not None:
+                self.session, self.timeout_ms = answer
+                self._keeping.cancel()
+                self._keeping = self._runtime.call_later(self.timeout_ms / 6000, self._keep_alive)
+            else:
                 await pause(self._runtime, backoff)
                 backoff = min(backoff * RETRY_GROWTH, RETRY_MOST_SECONDS)
 
@@ -168,7 +181,7 @@ class ResumableSession:
                 sent.future.exception()  # the caller may look at the first of them only
 
     def _keep_alive(self) -> None:
-        self._keeping = self._runtime.call_later(TIMEOUT_MS / 6000, self._keep_alive)
+        self._keeping = self._runtime.call_later(self.timeout_ms / 6000, self._keep_alive)
         if self.session and not self._flight:
             self._transport.keep_alive(self.session, self.acked, lambda _answer, _error: None)
 

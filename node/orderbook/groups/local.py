@@ -9,25 +9,31 @@ import msgpack
 from orderbook.groups.errors import GroupError, Refused
 from orderbook.groups.replica import Replica
 from orderbook.groups.replicated import Applied
-from orderbook.groups.session_client import Answered
+from orderbook.groups.session_client import Answered, Opened
 from orderbook.groups.sessions import Outcome
-from orderbook.wire.envelope import EntryType, Header
+from orderbook.wire.envelope import MAX_PRINCIPAL_BYTES, EntryType, Header
 from orderbook.wire.roles import Role
 
 
 class LocalTransport:
-    """A ``SessionTransport``. Answers are ``Applied``; the session is bound to ``principal``."""
+    """A ``SessionTransport``. Answers are ``Applied``; the session is bound to ``principal``.
+
+    Raises ValueError for a principal that no entry holds.
+    """
 
     def __init__(self, replica: Replica, principal: str = "", role: Role = Role.ADMIN) -> None:
+        size = len(principal.encode())
+        if size > MAX_PRINCIPAL_BYTES:
+            raise ValueError(f"a principal is at most {MAX_PRINCIPAL_BYTES} bytes long, not {size}")
         self._replica = replica
         self._principal = principal
         self._role = role
 
     def open_session(
-        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
         def opened(applied: Applied | None, error: GroupError | None) -> None:
-            done(applied.opened if applied is not None else 0, error)
+            done(Opened(applied.opened, applied.detail) if applied is not None else None, error)
 
         body = msgpack.packb([timeout_ms, cancel_on_close])
         self._submit(EntryType.OPEN_SESSION, self._header(0), body, opened)

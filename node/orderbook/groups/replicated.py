@@ -214,6 +214,9 @@ class ReplicatedState:
             return self._refused(envelope, Outcome.MALFORMED, 0, before)
         if len(self.sessions.by_id) >= self.settings.max_sessions:
             return self._refused(envelope, Outcome.TOO_MANY_SESSIONS, self.settings.max_sessions, before)
+        allowed = self.settings.max_sessions_of_one
+        if self.sessions.of_principal.get(envelope.header.principal, 0) >= allowed:
+            return self._refused(envelope, Outcome.TOO_MANY_OF_PRINCIPAL, allowed, before)
         timeout = min(max(fields[0], self.settings.min_session_timeout_ms), self.settings.max_session_timeout_ms)
         header = envelope.header
         id = self.life << LIFE_SHIFT | self.index

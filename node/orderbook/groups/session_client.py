@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.sessions import Outcome
@@ -33,6 +33,13 @@ _NUMBER_NOT_USED = (Outcome.NOT_OWNER, Outcome.NOT_PERMITTED, Outcome.MALFORMED)
 Answered = Callable[[Any, GroupError | None], None]
 
 
+class Opened(NamedTuple):
+    """A session that the group opened. It may grant another timeout than it was asked for: see ``Settings``."""
+
+    session: int  # its id
+    timeout_ms: int  # of log time without a word of the client
+
+
 class SessionTransport(Protocol):
     """How requests reach a group: this process's own member, or a node over a connection.
 
@@ -41,9 +48,9 @@ class SessionTransport(Protocol):
     """
 
     def open_session(
-        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[int, GroupError | None], None]
+        self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
-        """``done`` gets the id of the new session."""
+        """``done`` gets the new session."""
         ...
 
     def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Answered) -> None: ...
@@ -85,10 +92,11 @@ class SessionClient:
         max_waiting_bytes: int = 64 << 20,
     ) -> None:
         self.session = 0
+        self.timeout_ms = timeout_ms  # as granted, once a session is open
         self.retries = 0  # statistics: batches sent more than once
         self._runtime = runtime
         self._transport = transport
-        self._timeout_ms = timeout_ms
+        self._asked_ms = timeout_ms
         self._cancel_on_close = cancel_on_close
         self._window = window
         self._max_waiting_bytes = max_waiting_bytes
@@ -177,19 +185,19 @@ class SessionClient:
     def _open(self) -> None:
         self._opening = True
 
-        def opened(session: int, error: GroupError | None) -> None:
+        def opened(answer: Opened | None, error: GroupError | None) -> None:
             self._opening = False
             if self._closed:
-                if error is None:
-                    self._transport.close_session(session, lambda _answer, _error: None)
+                if answer is not None:
+                    self._transport.close_session(answer.session, lambda _answer, _error: None)
                 return
             if isinstance(error, Refused):
                 self._refuse(error)
                 return
-            if error is not None:
+            if answer is None:
                 self._retry_later()
                 return
-            self.session = session
+            self.session, self.timeout_ms = answer
             self._next_number = 1
             self._acked = 0
             self._heard()
@@ -200,7 +208,7 @@ class SessionClient:
             self._keep_alive_later()
             self._resend()
 
-        self._transport.open_session(self._timeout_ms, self._cancel_on_close, opened)
+        self._transport.open_session(self._asked_ms, self._cancel_on_close, opened)
 
     def _refuse(self, error: Refused) -> None:
         """The group opens no session: nothing that waits for one was run, and nothing will be."""
@@ -294,7 +302,7 @@ class SessionClient:
     def _keep_alive_later(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
-        self._keeping = self._runtime.call_later(self._timeout_ms / 6000, self._keep_alive)
+        self._keeping = self._runtime.call_later(self.timeout_ms / 6000, self._keep_alive)
 
     def _keep_alive(self) -> None:
         """After a third of the timeout without a word from the group, and again each sixth until there is one."""
@@ -311,6 +319,6 @@ class SessionClient:
             elif error is None:
                 self._heard()
 
-        if quiet >= self._timeout_ms / 3000:
+        if quiet >= self.timeout_ms / 3000:
             self._transport.keep_alive(self.session, self._acked, done)
         self._keep_alive_later()

@@ -54,6 +54,7 @@ class Outcome(IntEnum):
     KEY_REUSED = 7  # an idempotency key came again with another body
     MALFORMED = 8  # the body of the entry is not what its type says
     NOT_PERMITTED = 9  # the role may not do this
+    TOO_MANY_OF_PRINCIPAL = 10  # detail: how many sessions one principal is allowed
 
 
 class Kept(NamedTuple):
@@ -124,17 +125,24 @@ class Sessions:
 
     def __init__(self) -> None:
         self.by_id: dict[int, Session] = {}
+        self.of_principal: dict[str, int] = {}  # how many each has open
         self.hash = 0
         self.kept_bytes = 0
         self._deadlines: list[tuple[int, int]] = []  # a heap; an entry may be early, never late
 
     def open(self, session: Session) -> None:
         self.by_id[session.id] = session
+        self.of_principal[session.principal] = self.of_principal.get(session.principal, 0) + 1
         heappush(self._deadlines, (session.deadline_ms, session.id))
         self.rehash(session)
 
     def remove(self, session: Session) -> None:
         del self.by_id[session.id]
+        left = self.of_principal[session.principal] - 1
+        if left:
+            self.of_principal[session.principal] = left
+        else:
+            del self.of_principal[session.principal]
         self.kept_bytes -= session.kept_bytes
         self.hash = (self.hash - session.mix) & HASH_MASK
         if len(self._deadlines) > 2 * len(self.by_id) + 64:  # most are of closed sessions: they would pile up

@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     key_lifetime_ms: int = 86_400_000
     version_soak_ms: int = 3_600_000  # how long every member must have supported a machine version
     hold_machine_version: int = 0  # 1: the machine's version is not raised
+    max_sessions_of_one: int = 1_000  # of one principal; new ones stand at the end, where old snapshots lack them
 
 
 ALLOWED: dict[str, tuple[int, int]] = {
@@ -35,6 +36,7 @@ ALLOWED: dict[str, tuple[int, int]] = {
     "key_lifetime_ms": (1_000, 30 * 86_400_000),
     "version_soak_ms": (0, 30 * 86_400_000),
     "hold_machine_version": (0, 1),
+    "max_sessions_of_one": (1, 1_000_000),
 }
 
 

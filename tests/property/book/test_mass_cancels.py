@@ -42,7 +42,7 @@ class Slow:
         self._compare(self.market.rows(*rows), expected)
 
     def _compare(self, told: list[str], expected: list[str]) -> None:
-        """What the market told beyond ``expected`` is owed by a mass cancel: orders leave by that, or by their expiry."""
+        """What the market told beyond ``expected`` is owed by a mass cancel: orders leave by that or by expiry."""
         surplus = Counter(filter(_may_be_owed, told)) - Counter(filter(_may_be_owed, expected))
         self.owed.subtract(_order(line) for line in surplus.elements())
         assert min(self.owed.values(), default=0) >= 0, (told, expected)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from orderbook.client.resumable_session import ResumableSession, SessionLost
 from orderbook.groups.errors import Refused, Unavailable, Uncertain
+from orderbook.groups.session_client import Opened
 from orderbook.groups.sessions import KeepBounds, Kept, Outcome, Session, Sessions
 from unit.groups.virtual_runtime import VirtualRuntime
 
@@ -31,10 +32,10 @@ class LossyGroup:
     def open_session(self, timeout_ms: int, cancel_on_close: bool, done: Any) -> None:
         self._index += 1
         if self._random.random() < self.faults:
-            self._answer(done, 0, Unavailable("no_leader"))
+            self._answer(done, None, Unavailable("no_leader"))
             return
         self.sessions.open(Session(self._index, "admin", 3, timeout_ms, cancel_on_close, 0))
-        self._answer(done, self._index, None)
+        self._answer(done, Opened(self._index, timeout_ms), None)
 
     def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Any) -> None:
         draw = self._random.random()

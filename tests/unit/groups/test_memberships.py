@@ -10,6 +10,7 @@ from orderbook.book import Fills, Order, OrderCount, PlaceOrder, Side
 from orderbook.groups.administration import change_members
 from orderbook.groups.errors import GroupError, NotBootstrapped, Unavailable
 from orderbook.groups.group import Consistency
+from orderbook.groups.local import LocalTransport
 from orderbook.groups.recovery import RecoveryRefused
 from orderbook.groups.replica import Phase
 from orderbook.groups.replicated import Applied
@@ -61,6 +62,15 @@ async def test_three_members_begin_a_group_and_agree(members):
     answer = await members.a_follower().query(OrderCount(), Consistency.STRONG)
     assert answer.value == 3
     await members.equal()
+
+
+async def test_a_principal_that_no_entry_holds_is_refused_before_anything_is_sent(members):
+    await members.start("a", size=1)
+    await members.online()
+    replica = members.groups["a"].replica
+    LocalTransport(replica, "\u00e9" * 128)
+    with pytest.raises(ValueError, match="at most 256 bytes long, not 258"):
+        LocalTransport(replica, "\u00e9" * 129)
 
 
 async def test_who_has_a_group_is_no_stranger(members):

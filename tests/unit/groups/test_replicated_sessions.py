@@ -189,6 +189,26 @@ def test_no_more_sessions_than_allowed_until_one_ends(log):
     log.open()
 
 
+def test_one_principal_has_a_bounded_number_of_sessions_and_leaves_the_others_theirs(log):
+    log.configure(max_sessions_of_one=2)
+    first, _ = log.open(), log.open()
+    refused = log.write(EntryType.OPEN_SESSION, msgpack.packb([1000, False]))
+    assert (refused.outcome, refused.detail) == (Outcome.TOO_MANY_OF_PRINCIPAL, 2)
+    log.principal = "bob"
+    log.open()
+    log.principal = "alice"
+    log.close(first)
+    log.open()
+
+
+def test_sessions_of_a_principal_that_expired_make_room(state, log):
+    log.configure(max_sessions_of_one=1)
+    log.open(timeout_ms=1_000)
+    log.tick(1_000)
+    log.open()
+    assert state.sessions.of_principal == {"alice": 1}
+
+
 @pytest.mark.parametrize(("asked", "granted"), [(-5, 1000), (0, 1000), (5000, 5000), (1 << 62, 3_600_000)])
 def test_the_timeout_is_granted_within_the_bounds(log, asked, granted):
     opened = log.write(EntryType.OPEN_SESSION, msgpack.packb([asked, False]))
@@ -323,6 +343,7 @@ def test_a_tick_at_the_next_deadline_always_has_something_to_do(state, log):
 
 
 def test_thousands_of_sessions_that_all_lived_on_are_no_trouble(state, log):
+    log.configure(max_sessions_of_one=3_000)
     sessions = [log.open(timeout_ms=10_000) for _ in range(3_000)]
     log.clock_ms += 5_000
     for session in sessions:

@@ -57,6 +57,7 @@ def test_a_replica_restored_twice_over_is_still_the_same():
 def test_chunks_stay_small_however_much_is_kept():
     state = ReplicatedState(Counter())
     log = LogWriter(state)
+    log.configure(max_sessions_of_one=3_000)
     session = log.open()
     for number in range(300):
         log.batch(session, 1 + number * 20, *range(20))

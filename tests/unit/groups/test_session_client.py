@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from orderbook.groups.errors import Refused, Unavailable, Uncertain
-from orderbook.groups.session_client import SessionClient
+from orderbook.groups.session_client import Opened, SessionClient
 from orderbook.groups.sessions import Outcome
 from orderbook.wire.envelope import MAX_BODY_BYTES, MAX_COMMANDS
 from unit.groups.virtual_runtime import VirtualRuntime
@@ -46,6 +46,11 @@ class ScriptedTransport:
         return call
 
 
+def grant(call, session, timeout_ms=None):
+    """Answer the opening of a session; with the timeout that it asks for, unless the group grants another."""
+    call.done(Opened(session, timeout_ms or call.fields[0]), None)
+
+
 class Scene:
     def __init__(self, **options):
         self.runtime = VirtualRuntime()
@@ -64,7 +69,7 @@ class Scene:
         """Submit some batches of one command, open the session, and give the requests that send them."""
         for name in names:
             self.submit(name)
-        self.transport.only("open").done(session, None)
+        grant(self.transport.only("open"), session)
         return self.transport.take("batch")
 
     def resent(self):
@@ -90,7 +95,7 @@ def test_the_first_batch_opens_the_session_and_numbers_run_on_without_gaps(scene
     scene.submit("b", commands=2)
     opening = scene.transport.only("open")
     assert opening.fields == (5_000, True)
-    opening.done(100, None)
+    grant(opening, 100)
     scene.submit("c")
     assert sent(scene.transport.take("batch")) == [(100, 1, "a"), (100, 4, "b"), (100, 6, "c")]
 
@@ -219,7 +224,7 @@ def test_a_session_that_is_gone_is_opened_anew_for_what_was_surely_never_run(sce
     a.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
     assert scene.transport.take() == []
     b.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert sent(scene.transport.take("batch")) == [(200, 1, "a"), (200, 2, "b")]
     assert scene.outcomes == {}
 
@@ -232,7 +237,7 @@ def test_what_is_in_doubt_when_the_session_ends_is_uncertain_and_never_sent_anew
     for call in scene.resent():
         call.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
     assert isinstance(scene.outcomes.pop("a"), Uncertain)
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert sent(scene.transport.take("batch")) == [(200, 1, "b"), (200, 2, "c")]
     assert scene.outcomes == {}
 
@@ -249,7 +254,7 @@ def test_a_batch_is_settled_by_the_answers_to_all_its_sendings(scene, late, ends
     assert scene.outcomes == {}
     b.done("b" if late is None else None, late)
     assert type(scene.outcomes.get("b")) is (type(None) if ends is None else ends)
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert [body for _, _, body in sent(scene.transport.take("batch"))] == (["a", "b"] if ends is None else ["a"])
 
 
@@ -263,7 +268,7 @@ def test_the_new_session_waits_until_every_batch_of_the_old_one_is_settled(scene
     a.done("a", None)
     assert scene.outcomes["a"] == "a"
     assert isinstance(scene.outcomes["c"], Uncertain)
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert sent(scene.transport.take("batch")) == [(200, 1, "b"), (200, 2, "d")]
 
 
@@ -271,7 +276,7 @@ def test_acknowledgements_begin_anew_with_the_session(scene):
     a, b = scene.opened(100, "a", "b")
     a.done("a", None)
     b.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert scene.transport.only("batch").fields[:4] == (200, 1, 1, 0)
 
 
@@ -281,7 +286,7 @@ def test_a_refusal_that_used_no_number_leaves_no_gap_for_those_behind(scene, out
     a.done(None, Refused(outcome))
     assert scene.outcomes["a"].outcome is outcome
     b.done(None, Refused(Outcome.SEQUENCE_GAP, 1))
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert sent(scene.transport.take("batch")) == [(200, 1, "b")]
 
 
@@ -296,21 +301,21 @@ def test_a_refusal_says_nothing_of_an_earlier_sending(scene):
 @pytest.mark.parametrize("error", [Unavailable("no_leader"), Uncertain("lost")])
 def test_an_opening_without_an_answer_is_tried_again(scene, error):
     scene.submit("a")
-    scene.transport.only("open").done(0, error)
+    scene.transport.only("open").done(None, error)
     (opening,) = scene.resent()
-    opening.done(100, None)
+    grant(opening, 100)
     assert sent(scene.transport.take("batch")) == [(100, 1, "a")]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NOT_PERMITTED, Outcome.TOO_MANY_SESSIONS])
+@pytest.mark.parametrize("outcome", [Outcome.NOT_PERMITTED, Outcome.TOO_MANY_SESSIONS, Outcome.TOO_MANY_OF_PRINCIPAL])
 def test_a_session_that_the_group_refuses_is_the_answer_to_all_that_wait_for_it(scene, outcome):
     scene.submit("a")
     scene.submit("b")
-    scene.transport.only("open").done(0, Refused(outcome, 5))
+    scene.transport.only("open").done(None, Refused(outcome, 5))
     assert [error.outcome for error in scene.outcomes.values()] == [outcome, outcome]
     assert scene.resent() == []
     scene.submit("c")
-    scene.transport.only("open").done(100, None)
+    grant(scene.transport.only("open"), 100)
     assert sent(scene.transport.take("batch")) == [(100, 1, "c")]
 
 
@@ -358,7 +363,7 @@ def test_a_session_found_ended_while_nothing_waits_is_opened_anew_by_the_next_ba
     assert scene.runtime.advance_until(lambda: bool(scene.transport.calls), most=30)
     scene.transport.only("alive").done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
     scene.submit("b")
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     assert sent(scene.transport.take("batch")) == [(200, 1, "b")]
     assert scene.outcomes == {"a": "a"}
 
@@ -368,7 +373,7 @@ def test_a_late_word_on_the_old_session_does_not_end_the_new_one(scene):
     assert scene.runtime.advance_until(lambda: bool(scene.transport.calls), most=30)
     late = scene.transport.only("alive")
     a.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
-    scene.transport.only("open").done(200, None)
+    grant(scene.transport.only("open"), 200)
     scene.transport.only("batch").done("a", None)
     late.done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
     scene.submit("b")
@@ -391,7 +396,7 @@ def test_beyond_the_bound_in_bytes_a_batch_is_refused_at_once_and_never_sent(sce
     scene.submit("b", body=b"xxxxx")
     scene.submit("c", body=b"x")
     assert scene.outcomes["c"].reason == "overloaded"
-    scene.transport.only("open").done(100, None)
+    grant(scene.transport.only("open"), 100)
     scene.transport.only("batch").done("a", None)
     scene.submit("d", body=b"xxxxx")
     assert list(scene.outcomes) == ["c", "a"]
@@ -404,7 +409,7 @@ def test_room_comes_back_however_a_batch_ended(scene):
     for number, outcome in enumerate([Outcome.REPEAT_DIFFERS, Outcome.NOT_OWNER, Outcome.SESSION_UNKNOWN]):
         scene.submit(f"a{number}", body=b"x" * 10)
         if scene.transport.calls[0].kind == "open":
-            scene.transport.only("open").done(100 + number, None)
+            grant(scene.transport.only("open"), 100 + number)
         call = scene.transport.only("batch")
         call.done(None, Uncertain("lost"))
         (again,) = scene.resent()
@@ -445,7 +450,7 @@ def test_a_session_that_opens_after_the_close_is_closed(scene):
     closed = []
     scene.client.close(lambda: closed.append(True))
     assert closed == [True]
-    scene.transport.only("open").done(100, None)
+    grant(scene.transport.only("open"), 100)
     assert scene.transport.only("close").fields == (100,)
 
 
@@ -461,3 +466,23 @@ def test_a_batch_submitted_from_within_an_answer_comes_after_all_before_it(scene
         (100, 3, "c"),
         (100, 4, "d"),
     ]
+
+
+def test_a_session_is_kept_alive_by_the_timeout_that_was_granted():
+    scene = Scene(timeout_ms=60_000)
+    scene.submit("a")
+    grant(scene.transport.only("open"), 100, timeout_ms=6_000)
+    assert scene.client.timeout_ms == 6_000
+    scene.transport.only("batch").done("a", None)
+    scene.runtime.advance(1.9)
+    assert scene.transport.take() == []
+    scene.runtime.advance(0.2)
+    assert [call.kind for call in scene.transport.take()] == ["alive"]
+
+
+def test_the_next_session_asks_for_the_same_timeout_again():
+    scene = Scene(timeout_ms=60_000)
+    scene.submit("a")
+    grant(scene.transport.only("open"), 100, timeout_ms=6_000)
+    scene.transport.only("batch").done(None, Refused(Outcome.SESSION_UNKNOWN, 100))
+    assert scene.transport.only("open").fields[0] == 60_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orderbook.groups.errors import Refused, Unavailable, Uncertain
 from orderbook.groups.replicated import ReplicatedState
-from orderbook.groups.session_client import SessionClient
+from orderbook.groups.session_client import Opened, SessionClient
 from orderbook.groups.sessions import Outcome
 from orderbook.wire.envelope import EntryType
 from unit.groups.counter_machine import Counter
@@ -103,7 +103,7 @@ class World:
 
     def open_session(self, timeout_ms, cancel_on_close, done):
         def opened(applied, error):
-            done(applied.log_index if error is None else 0, error)
+            done(Opened(applied.log_index, applied.detail) if error is None else None, error)
 
         self._request(opened, {}, EntryType.OPEN_SESSION, msgpack.packb([timeout_ms, cancel_on_close]))
 
