@@ -16,14 +16,14 @@ from orderbook_operator.metrics import PassResult
 COALESCED = 0.1
 CONVERGED = 10.0
 FULL = 300.0
-_FIRST = {
+FIRST = {
     PassResult.ACTED: 0.2,
     PassResult.STALE: 0.2,
     PassResult.WAITING: 1.0,
     PassResult.REFUSED: 2.0,
     PassResult.FAILED: 0.5,
 }
-_MOST = {
+MOST = {
     PassResult.ACTED: 10.0,
     PassResult.STALE: 10.0,
     PassResult.WAITING: 10.0,
@@ -52,7 +52,7 @@ class Schedule:
         if result is PassResult.CONVERGED:
             self.earliest, self.latest = now + COALESCED, now + self._around(CONVERGED)
             return
-        delay = min(_FIRST.get(result, 0.2) * 2 ** min(self._repeats, 16), _MOST.get(result, 10.0))
+        delay = min(FIRST.get(result, 0.2) * 2 ** min(self._repeats, 16), MOST.get(result, 10.0))
         self.latest = now + self._around(delay)
         patient = result is PassResult.WAITING  # what it waits for may come any moment, and an Event tells
         self.earliest = now + COALESCED if patient else self.latest
