@@ -66,7 +66,7 @@ class Running(NamedTuple):
 @asynccontextmanager
 async def running_group(root: Path, size: int = 3, pairs: Iterable[str] = ()) -> AsyncIterator[Running]:
     """``size`` nodes below ``root``, online; each keeps its client port when it starts again."""
-    runtime = AsyncioRuntime(_raise)
+    runtime = AsyncioRuntime(raise_it)
     options = [part for pair in pairs for part in ("--pair", pair)]
     group = LocalGroup(runtime, root, size, options, free_ports(size))
     async with aiohttp.ClientSession() as http:
@@ -81,10 +81,10 @@ async def running_group(root: Path, size: int = 3, pairs: Iterable[str] = ()) ->
                 print(f"--- {node.name}: {last_lines(node.log_file, 20)}")
             raise
         finally:
-            await _end(group)
+            await end_group(group)
 
 
-async def _end(group: LocalGroup) -> None:
+async def end_group(group: LocalGroup) -> None:
     for node in group.nodes:
         if node.running and node.process is not None:
             node.process.send_signal(signal.SIGCONT)
@@ -197,5 +197,5 @@ def json_lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def _raise(error: BaseException) -> None:
+def raise_it(error: BaseException) -> None:
     raise error
