@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 
 from orderbook.book.commands import Command
+from orderbook.packing import unpack
 
 
 def encode_commands(commands: Iterable[Command]) -> bytes:
@@ -28,7 +29,7 @@ def pack(rows: Iterable[tuple[Any, ...]]) -> bytes:
 def decode_commands(body: bytes) -> tuple[Any, ...] | None:
     """The commands of a body, arrays as tuples; None where the bytes are no msgpack array. Never raises."""
     try:
-        commands = msgpack.unpackb(body, use_list=False)
+        commands = unpack(body, arrays=tuple)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - any bytes may stand in the log, and every node must answer them alike

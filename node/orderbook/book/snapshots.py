@@ -29,6 +29,7 @@ from orderbook.book.orders import LiveOrder, Session, Trader
 from orderbook.book.pending_cancels import PendingCancels, TraderCancel
 from orderbook.book.sides import Pair
 from orderbook.book.state import Book
+from orderbook.packing import unpack
 
 FORMAT = 1
 _PAIRS_A_CHUNK = 128
@@ -62,7 +63,7 @@ def load(book: Book, chunks: Iterable[bytes]) -> Iterator[None]:
     sessions: dict[int, Session] = {}
     letter = ""
     for chunk in chunks:
-        letter, *rows = msgpack.unpackb(chunk, use_list=False)
+        letter, *rows = unpack(chunk, arrays=tuple)
         if letter == "o":
             load_orders(book, rows, pairs, traders, sessions)
         elif letter == "t":

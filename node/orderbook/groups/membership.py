@@ -23,6 +23,7 @@ from orderbook.groups.snapshots import meta_of
 from orderbook.groups.statemachine import StateMachine
 from orderbook.groups.waiting import in_slices, run_on
 from orderbook.network.channel import Channel
+from orderbook.packing import check_decoder
 from orderbook.raft import (
     Configuration,
     Entry,
@@ -76,8 +77,9 @@ class Membership:
     async def enter(cls, setup: GroupSetup, on_entered: Callable[[Replica], None]) -> Membership:
         """Recover the directory, or prepare an empty one, and take part.
 
-        Raises what ``Store.open`` raises: a directory in use, or damaged where nothing may be damaged.
+        Raises what ``Store.open`` raises: a directory in use, or damaged where nothing may be damaged; DecoderDiffers.
         """
+        check_decoder()
         worker = setup.runtime.worker("log")
         store = await run_on(
             worker,

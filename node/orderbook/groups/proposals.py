@@ -90,7 +90,7 @@ class Proposals:
                 self.placed(pending.request, *placed[number])
 
     def forward(self, waiting: list[Pending], leader: int, send: Callable[[list[bytes]], bool]) -> None:
-        """To the leader elsewhere, 0 for none, in as few pieces as may be; what ``send`` surely doesn't send is refused."""
+        """To the leader elsewhere, 0 for none, in as few pieces as may be; what surely doesn't leave is refused."""
         for piece in _in_pieces(waiting):
             if leader and send([pending.sealed for pending in piece]):
                 for pending in piece:

@@ -22,6 +22,7 @@ from orderbook.groups.keys import MAX_DIGEST_BYTES, MAX_KEY_BYTES, IdempotencyKe
 from orderbook.groups.sessions import HASH_MASK, KeepBounds, Kept, Outcome, Session, Sessions, mix
 from orderbook.groups.settings import Settings, changed
 from orderbook.groups.statemachine import ApplyContext, Event, StateMachine
+from orderbook.packing import unpack
 from orderbook.wire.envelope import EntryType, Envelope, UnknownFormat, unseal
 from orderbook.wire.roles import Role
 
@@ -346,11 +347,11 @@ class ReplicatedState:
         pending: bytes | None = None
         for chunk in stream:
             if chunk[:1] == b"s":
-                self.sessions.load(msgpack.unpackb(chunk[1:]))
+                self.sessions.load(unpack(chunk[1:]))
             elif chunk[:1] == b"r":
-                self.sessions.load_kept(msgpack.unpackb(chunk[1:]))
+                self.sessions.load_kept(unpack(chunk[1:]))
             elif chunk[:1] == b"k":
-                self.keys.load(msgpack.unpackb(chunk[1:]))
+                self.keys.load(unpack(chunk[1:]))
             else:
                 pending = chunk
                 break
@@ -360,7 +361,7 @@ class ReplicatedState:
     def _restore_front(self, chunk: bytes) -> None:
         if chunk[:1] != b"g":
             raise ValueError("a snapshot begins with the group's part")
-        fields = msgpack.unpackb(chunk[1:])
+        fields = unpack(chunk[1:])
         if fields[0] != SNAPSHOT_FORMAT:
             raise UnknownFormat(f"snapshot format {fields[0]}; this version knows {SNAPSHOT_FORMAT}")
         if fields[1] != self.machine.signature:
@@ -396,7 +397,7 @@ def _machine_chunks(first: bytes | None, rest: Iterator[bytes]) -> Iterator[byte
 def _unpacked(body: bytes) -> Any:
     """The value of a small msgpack body, None where it does not decode."""
     try:
-        return msgpack.unpackb(body)
+        return unpack(body)
     except Exception:  # noqa: BLE001 - any bytes may stand here, and every member must answer them alike
         return None
 

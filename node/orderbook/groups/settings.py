@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from orderbook.packing import unpack
+
 
 class Settings(NamedTuple):
     """Times are milliseconds of log time."""
@@ -52,7 +54,7 @@ def encode_changes(changes: dict[str, int]) -> bytes:
 def changed(settings: Settings, body: bytes) -> Settings | None:
     """The settings after a CONFIGURE, or None where its body is malformed: then nothing changes, on any member."""
     try:
-        changes = msgpack.unpackb(body)
+        changes = unpack(body)
     except Exception:  # noqa: BLE001 - any bytes may stand here, and every member must answer them alike
         return None
     if type(changes) is not dict or _problem(changes):

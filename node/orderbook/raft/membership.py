@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar, cast
 
 import msgpack
 
+from orderbook.packing import unpack
 from orderbook.raft.errors import MembershipReason, MembershipRefused
 from orderbook.raft.quorum import Electorate
 from orderbook.raft.types import Configuration, Entry, EntryKind, Member
@@ -156,7 +157,7 @@ def encode(configuration: Configuration) -> bytes:
 def decode(payload: bytes) -> Configuration:
     """Read a payload back. Raises ValueError, naming what is wrong, for anything that ``encode`` can't have written."""
     try:
-        fields = msgpack.unpackb(payload, use_list=False)
+        fields = unpack(payload, arrays=tuple)
     except ValueError as error:
         raise ValueError(f"configuration: {error}") from error
     return configuration_from(fields)

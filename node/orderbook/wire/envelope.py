@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from orderbook.packing import unpack
+
 FORMAT = 1
 MAX_COMMANDS = 4096
 MAX_BODY_BYTES = 1 << 20
@@ -130,7 +132,7 @@ def unseal(payload: bytes) -> Envelope:
     if end > len(payload):
         raise MalformedEnvelope(f"a header of {length} bytes in an envelope of {len(payload)}")
     try:
-        fields = msgpack.unpackb(payload[_HEADER_START:end])
+        fields = unpack(payload[_HEADER_START:end])
     except Exception as error:
         raise MalformedEnvelope(f"the header does not decode: {error}") from error
     return Envelope(stamp_ms, kind, _checked_header(fields), payload[end:])
