@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import kopf
 import typer
 from aiohttp import web
+from prometheus_client import disable_created_metrics
 
 from orderbook.server import logs
 from orderbook.server.runtime import AsyncioRuntime
@@ -141,8 +142,10 @@ async def _watch(options: Options, groups: Groups, ready: asyncio.Event, stop: a
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.API_GROUP)
     for resource in WATCHED:
         settings.watching.label_selectors[resource] = names.GROUP_LABEL
+    unused: Any = names.FIELD_MANAGER  # of peering, which is off; made up by kopf it would need an entry in /etc/passwd
     await kopf.operator(
         settings=settings,
+        identity=unused,
         memo=kopf.Memo(groups=groups),
         standalone=True,
         clusterwide=not options.namespaces,
@@ -215,6 +218,7 @@ def run(
     style: Any = log
     options = Options(tuple(namespaces), own, image, lease, read_nodes, host, port, style, failpoint)
     logs.set_up(options.log, names.FIELD_MANAGER, log_fields)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series a counter, of no use to anybody
     logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of every event that it hands over
     raise typer.Exit(asyncio.run(serve(options)))
 
