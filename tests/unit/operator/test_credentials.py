@@ -17,6 +17,7 @@ from orderbook.network.tls import (
     peer_server_context,
     try_handshake,
 )
+from orderbook.server.credentials import CredentialFiles, load
 from orderbook.tokens import TokenKeys
 from orderbook_operator import credentials, names
 from orderbook_operator.actions import CreateSecret
@@ -109,6 +110,27 @@ def test_a_node_shakes_hands_with_its_like_and_shows_clients_another_certificate
     as_peer = peer_client_context(str(tmp_path / "client.crt"), str(tmp_path / "client.key"), trust)
     with pytest.raises(ssl.SSLError, match=r"(?i)unsuitable|unsupported|purpose"):
         try_handshake(accepts, as_peer, PEER_NAME)
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_node_takes_the_files_of_every_step_of_a_rotation(tmp_path: Path, loses: bool) -> None:
+    """A node refuses a set that no peer which trusts it would take."""
+    store = SecretStore(now=time.time())
+    store.look()
+    store.nodes = dict.fromkeys(NODES, store.credentials.data)
+    if loses:
+        del store.secrets[AUTHORITY]
+    else:
+        store.rotate("x")
+    paths = [tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt", "client.crt", "client.key", "tokens.jwks")]
+    for step in range(4):
+        for path in paths:
+            path.write_bytes(store.credentials.data[path.name])
+        report = load(CredentialFiles(*paths)).report
+        loaded = CredentialsSeen(report.certificate or "", report.trust or "", report.token_keys or "")
+        assert loaded == CredentialsSeen(*_digests(store.credentials.data))
+        store.load()
+        assert bool(store.look()) == (step < 3)
 
 
 def test_the_operators_token_is_an_admins_for_minutes(store: SecretStore) -> None:

@@ -131,9 +131,7 @@ def test_a_field_of_ours_that_we_no_longer_mean_is_a_difference(live: dict[str, 
         (*ENV[:-1], "f:ports", 'k:{"containerPort":7400,"protocol":"TCP"}', "f:name"),
     )
     live["metadata"]["managedFields"] = [entry("orderbook-operator", "Apply", held)]
-    assert drift(DESIRED, live) == Drift(
-        ("metadata.annotations", "spec.template.spec.containers[node].env[GONE]"), ()
-    )
+    assert drift(DESIRED, live) == Drift(("metadata.annotations", "spec.template.spec.containers[node].env[GONE]"), ())
 
 
 # --- what others put in -----------------------------------------------------------------------------------------------
