@@ -1,8 +1,8 @@
 """Everything that the operator can do to a group: a closed set of plain values, made by ``plan``, done by ``act``.
 
 Each carries what makes it safe against a stale view: the uid of what it deletes, the resourceVersion of what it
-replaces, the configuration index or incarnation that it expects. Doing one twice, or after another operator did it, does
-no harm: it is refused, or changes nothing.
+replaces, the configuration index or incarnation that it expects. Doing one twice, or after another operator did it,
+does no harm: it is refused, or changes nothing.
 
 ``DISRUPTIVE`` ones take something away that serves. After one of them the group is observed anew before anything else
 is done.
@@ -163,5 +163,8 @@ Action = (
     | ChangePair
     | Recover
 )
+
+# Nothing is built on these. One that is refused (a port that is taken, a volume that can't grow) holds up nothing else.
+INDEPENDENT = (ApplyObject, DeleteObject, LabelClaim, GrowClaim, DefinePair, ChangePair)
 
 DISRUPTIVE = (EvictPod, DeletePod, DeleteClaim, ChangeMembers, TransferLeadership, Recover)

@@ -69,7 +69,7 @@ __all__ = ["Plan", "plan"]
 def plan(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
     """What to do next, and why what is wanted isn't done now.
 
-    ``draw(n)`` gives n random bytes, the only source of keys. Raises credentials.UnreadableSecret.
+    ``draw(n)`` gives n random bytes, the only source of keys.
     """
     metadata = seen.resource.metadata
     if seen.resource.is_being_deleted:
@@ -87,8 +87,12 @@ def plan(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
 
 
 def _secrets(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
+    """A Secret that can't be read stops no member: the nodes go on with what they have loaded."""
     loaded = credentials.loaded_by(seen)
-    return do(*credentials.plan_secrets(seen.resource, seen.authority, seen.credentials, loaded, seen.now, draw))
+    try:
+        return do(*credentials.plan_secrets(seen.resource, seen.authority, seen.credentials, loaded, seen.now, draw))
+    except credentials.UnreadableSecret as error:
+        return wait(Reason.SECRET_UNREADABLE, str(error))
 
 
 def _pods_and_members(seen: Observation) -> Plan:

@@ -1,7 +1,8 @@
 """One pass over one group: look, plan, act, look at what became of it, write the status.
 
 A pass remembers nothing but what spares requests. Its actions are done in the order of the plan, each only while the
-lease is held, and it ends early at the first that isn't done: what follows was built on it.
+lease is held, and it ends early at the first that isn't done, since what follows was built on it; only a refusal of
+what nothing is built on (``actions.INDEPENDENT``) is passed over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from orderbook_operator import names, status
 from orderbook_operator.act import DONE, Actor, Outcome, Result
-from orderbook_operator.actions import Action, ApplyObject
+from orderbook_operator.actions import INDEPENDENT, Action, ApplyObject
 from orderbook_operator.cluster import GROUP, STATEFUL_SET, Cluster, ClusterError, Json, NotFound
 from orderbook_operator.events import About, Recorder
 from orderbook_operator.metrics import Metrics, PassResult
@@ -125,10 +126,12 @@ class Reconciler:
                 return Passed(PassResult.STOPPED, None, sight)
             result = await self._actor.act(action, sight)
             self._tell(key, action, result)
-            if result.outcome is not Outcome.DONE:
-                failed = action, result
+            if result.outcome is Outcome.DONE:
+                done.append(action)
+                continue
+            failed = failed or (action, result)
+            if result.outcome is not Outcome.REFUSED or not isinstance(action, INDEPENDENT):
                 break
-            done.append(action)
         waits = (*planned.waits, *_wait_for(failed))
         await self._report(sight, Plan(tuple(done), waits), failed)
         about = (

@@ -39,6 +39,7 @@ TROUBLE = (
     Reason.NAME_TAKEN,
     Reason.IDENTITY_LOST,
     Reason.INCARNATION_DIFFERS,
+    Reason.SECRET_UNREADABLE,
     Reason.PAIR_DIFFERS,
     Reason.ROLL_STOPPED,
     Reason.POD_NOT_STARTING,

@@ -17,6 +17,7 @@ class Reason(Enum):
     IDENTITY_LOST = "IdentityLost"
     INCARNATION_DIFFERS = "IncarnationDiffers"
     CLAIM_TERMINATING = "ClaimTerminating"
+    SECRET_UNREADABLE = "SecretUnreadable"
     TEARING_DOWN = "TearingDown"
     PAIR_DIFFERS = "PairDiffers"
     # What the group has to give first

@@ -212,6 +212,13 @@ ROWS: list[Row] = [
         [],
         [Reason.ROLLING],
     ),
+    (
+        "two voters can't miss one of them",
+        3,
+        [lambda seen: group(members=led(seen).members[:2])(seen), pod(0, revision="old"), leader_is(1)],
+        ["ApplyObject PodDisruptionBudget"],
+        [Reason.SCALING_UP, Reason.QUORUM_AT_RISK],
+    ),
     ("one pod at a time", 3, [pod(0, revision="old"), down(1)], [], [Reason.ROLLING]),
     ("an outdated pod that is down itself goes", 3, [pod(1, revision="old"), down(1)], ["EvictPod eth-1"], []),
     (
@@ -297,6 +304,15 @@ def test_the_incarnation_is_recorded_when_first_read():
 def test_another_incarnation_is_no_reason_to_record_it():
     result = planned(changed(at_rest(), group(incarnation="f" * 32), spec(replicas=5)))
     assert (result.actions, [wait.reason for wait in result.waits]) == ((), [Reason.INCARNATION_DIFFERS])
+
+
+def test_a_secret_that_cant_be_read_stops_no_member():
+    seen = changed(at_rest(), down(1), stranger(1, 901))
+    assert seen.authority is not None
+    broken = replace(seen, authority=replace(seen.authority, data={"ca.1.crt": b"?"}))
+    result = planned(broken)
+    assert [told(action) for action in result.actions] == ["ChangeMembers 0,1/901,2"]
+    assert [wait.reason for wait in result.waits] == [Reason.SECRET_UNREADABLE]
 
 
 # --- objects ----------------------------------------------------------------------------------------------------------

@@ -150,6 +150,16 @@ async def test_a_pass_ends_at_the_first_action_that_is_not_done(
     assert not [one for one in events(server) if one[0].startswith("Pod")]  # nothing is told as done
 
 
+async def test_a_refusal_of_what_nothing_is_built_on_is_passed_over(
+    told: Told, planned: list[Plan], passes: Reconciler
+) -> None:
+    grown = a.GrowClaim("data-eth-0", "u0", "8Gi")
+    planned.append(Plan((grown, FIRST)))
+    told.results = [Result(Outcome.REFUSED, "the storage class can't grow volumes"), DONE]
+    assert (await passes.full(KEY)).result is PassResult.REFUSED
+    assert told.done == [grown, FIRST]
+
+
 async def test_a_refusal_is_a_condition_and_an_event(
     server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
 ) -> None:
