@@ -80,7 +80,7 @@ class Replica:
         self._reads = Reads(self.node.read_index)
         self._leading = Leading(runtime, options, node, store, lambda: self.state)
         self._news = CommitNews(runtime, node, options.commit_hold, self.wake)
-        self._snapshots = Snapshots(runtime, store, self)
+        self.snapshots = Snapshots(runtime, store, self)
         self._names: dict[int, str] = {}
         self._local: list[Pending] = []  # accepted in this turn, not yet handed to a leader
         self._committed: deque[Entry] = deque()
@@ -109,11 +109,11 @@ class Replica:
         self._news.stop()
         self._proposals.stop()
         self._reads.stop("stopped")
-        self._snapshots.stop()
+        self.snapshots.stop()
 
     async def settled(self) -> None:
         """After ``stop``: returns when nothing that this member began touches the directory any more."""
-        await self._snapshots.settled()
+        await self.snapshots.settled()
 
     def give_leadership_away(self) -> bool:
         """Begin to transfer the leadership to the voter that lags least; False if there is nobody to take it."""
@@ -145,14 +145,14 @@ class Replica:
 
     @property
     def _follows(self) -> bool:
-        return self._serves and self.leader != 0 and self.node.in_step and not self._snapshots.is_awaited
+        return self._serves and self.leader != 0 and self.node.in_step and not self.snapshots.is_awaited
 
     def name_of(self, member: int) -> str | None:
         return self._names.get(member)
 
     def take_snapshot(self, done: Callable[[BaseException | None], None]) -> None:
         """Write a snapshot of the state as it is now, or of when the one under way is done; then ``done(error)``."""
-        self._snapshots.take(done)
+        self.snapshots.take(done)
 
     @property
     def proposals(self) -> Proposals:
@@ -249,10 +249,10 @@ class Replica:
                 self._proposals.refused(request, Unavailable(reason))
 
     def _on_chunk(self, frame: Frame) -> None:
-        self._snapshots.on_chunk(frame.sender, *frame.fields[:3])
+        self.snapshots.on_chunk(frame.sender, *frame.fields[:3])
 
     def _on_progress(self, frame: Frame) -> None:
-        self._snapshots.on_progress(frame.sender, *frame.fields[:3])
+        self.snapshots.on_progress(frame.sender, *frame.fields[:3])
 
     def peer_lost(self, peer: str) -> None:
         """The connection to a peer broke."""
@@ -317,9 +317,9 @@ class Replica:
         for context in ready.reads_failed:
             self._reads.failed(context)
         for wanted in ready.snapshots_to_send:
-            self._snapshots.send_to(wanted.to, wanted.min_index)
+            self.snapshots.send_to(wanted.to, wanted.min_index)
         if ready.snapshot is not None:
-            self._snapshots.install(ready.snapshot)
+            self.snapshots.install(ready.snapshot)
 
     def _write(self, ready: Ready) -> None:
         hard_state, entries, node = ready.hard_state, ready.entries, self.node
@@ -374,7 +374,7 @@ class Replica:
                 break
         self.node.applied(self.state.index)
         self._reads.applied(self.state.index)
-        self._snapshots.consider()
+        self.snapshots.consider()
 
     def _apply(self, entry: Entry) -> None:
         if entry.kind == EntryKind.CONFIGURATION or not entry.payload:
@@ -390,7 +390,7 @@ class Replica:
             listener(applied)
         if applied.origin == self.node.id:
             self._proposals.applied(applied)
-        self._snapshots.grew(len(entry.payload))
+        self.snapshots.grew(len(entry.payload))
         if applied.type >= EntryType.TICK or applied.origin == 0:
             self._after_own(applied)
 
@@ -417,7 +417,7 @@ class Replica:
         self._committed.clear()
         self._proposals.stop()
         self._reads.stop(phase.value)
-        self._snapshots.stop()
+        self.snapshots.stop()
         self._changed()
 
     def begin_restoring(self) -> None:
@@ -461,7 +461,7 @@ class Replica:
             self.node.tick()
             self._reads.tick(now)
             self._proposals.expire(now)
-            self._snapshots.tick()
+            self.snapshots.tick()
             self._leading.tick(now)
         except Exception as error:
             self.fail(error)
@@ -477,7 +477,7 @@ class Replica:
             self.statistics.leader_changes += 1
             self._proposals.leader_changed(leader)
         if self._was_leading and not leads:
-            self._snapshots.stop_sending()
+            self.snapshots.stop_sending()
         self._leader, self._was_leading = leader, leads
         self._changed()
 

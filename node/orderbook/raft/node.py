@@ -330,6 +330,11 @@ class RawNode:
         return self._roles.leader is not None and self._roles.leader.has_committed
 
     @property
+    def campaigns(self) -> int:
+        """How many elections this node began since it was made, pre-votes included."""
+        return self._roles.campaigns
+
+    @property
     def in_step(self) -> bool:
         """Whether what this node's leader appends finds its place here. A leader's own log does once it is ready.
 

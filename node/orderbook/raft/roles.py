@@ -52,6 +52,7 @@ class Roles:
         self.follower = Follower(state)
         self.forwarded = ForwardedReads(state, state.config.draw)
         self.leader: Leader | None = None
+        self.campaigns = 0  # begun since this process started, by a pre-vote or at a leader's word; a statistic
         self._handlers: dict[type[Any], Callable[[int, Any], None]] = {
             PreVote: self.election.answer_pre_vote,
             PreVoteReply: self._on_pre_vote_reply,
@@ -87,6 +88,7 @@ class Roles:
         if self.leader or not self._state.promotable:
             return
         self._leave_leader()
+        self.campaigns += 1
         self.settle(self.election.start_pre_vote())
 
     def step(self, sender: int, message: Message) -> None:
@@ -210,6 +212,7 @@ class Roles:
         if self.leader or not self._state.promotable:
             return
         self._leave_leader()
+        self.campaigns += 1
         self.election.start_vote(transfer=True)
 
     def _on_read_index(self, sender: int, message: ReadIndex) -> None:

@@ -23,6 +23,7 @@ from orderbook.server.api_fields import Parameters
 from orderbook.server.api_routes import ROUTES
 from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.credentials import NOTHING_LOADED, CredentialReport
+from orderbook.server.http_statistics import HTTP_STATISTICS, HttpStatistics
 from orderbook.server.stream_routes import add_relay_route, add_stream_routes
 from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
 from orderbook.streams.feed import Feeds
@@ -57,7 +58,9 @@ def client_application(
     """
     access = access if access is not None else OpenAccess()
     sockets = sockets if sockets is not None else ClientSockets(runtime, access)
-    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
+    statistics = HttpStatistics(runtime)
+    application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[statistics.middleware(), errors_as_json])
+    application[HTTP_STATISTICS] = statistics
     for route in ROUTES:
         application.router.add_route(route.method, route.path, _dispatch(route, group, access, credentials))
     stream = _order_stream(runtime, group, sockets, max_queued_bytes, watch)

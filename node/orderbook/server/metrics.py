@@ -18,7 +18,7 @@ from orderbook.book import OrderBook
 from orderbook.runtime import Runtime
 from orderbook.server.metrics_book import book_metrics
 from orderbook.server.metrics_group import group_metrics, member_metrics
-from orderbook.server.metrics_network import feed_metrics, peer_metrics
+from orderbook.server.metrics_network import feed_metrics, http_metrics, peer_metrics
 from orderbook.server.metrics_security import security_metrics
 
 if TYPE_CHECKING:
@@ -64,4 +64,6 @@ class Metrics:
             yield from peer_metrics(vitals.peers)
         if vitals.feeds is not None:
             yield from feed_metrics(vitals.feeds)
+        if vitals.http is not None:
+            yield http_metrics(vitals.http)
         yield from security_metrics(vitals)

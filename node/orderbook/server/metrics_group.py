@@ -38,11 +38,21 @@ def member_metrics(group: Group, replica: Replica, now: float) -> Iterator[Metri
     yield _histogram(
         "orderbook_apply_seconds", "Applying one entry, matching of all its orders included.", statistics.apply_seconds
     )
+    yield _snapshots(replica)
     yield _gauge("orderbook_snapshot_index", "Index that the newest snapshot covers.", storage.snapshot_index)
     yield _gauge("orderbook_snapshot_bytes", "Size of the newest snapshot.", storage.snapshot_bytes)
     if storage.snapshots:
         age = max(0.0, now - storage.snapshot_at)
         yield _gauge("orderbook_snapshot_age_seconds", "Since the newest snapshot was taken, or found.", age)
+
+
+def _snapshots(replica: Replica) -> Metric:
+    snapshots = CounterMetricFamily(
+        "orderbook_snapshots", "Snapshots written here, and failures to write, send or receive.", labels=["result"]
+    )
+    snapshots.add_metric(["taken"], replica.snapshots.taken)
+    snapshots.add_metric(["failed"], replica.snapshots.failed)
+    return snapshots
 
 
 def _consensus(replica: Replica) -> Iterator[Metric]:
@@ -59,6 +69,7 @@ def _consensus(replica: Replica) -> Iterator[Metric]:
     yield _gauge("orderbook_raft_voters", "Voters of the membership in force.", len(node.configuration.voters))
     yield _gauge("orderbook_raft_learners", "Learners of the membership in force.", len(node.configuration.learners))
     yield _counter("orderbook_raft_leader_changes", "Changes of the leader seen here.", statistics.leader_changes)
+    yield _counter("orderbook_raft_campaigns", "Elections begun by this member, pre-votes included.", node.campaigns)
     yield _counter("orderbook_raft_elections_won", "Elections won by this member.", statistics.elections_won)
 
 

@@ -1,12 +1,14 @@
-"""Metrics on connections: peers, and consumers of the feeds."""
+"""Metrics on connections: peers, consumers of the feeds, requests of clients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from orderbook.groups.statistics import SECONDS_BUCKETS
 from orderbook.network.peers import Peers
+from orderbook.server.http_statistics import HttpStatistics
 from orderbook.streams.audience import FeedKind
 from orderbook.streams.feed import Feeds
 
@@ -69,3 +71,17 @@ def feed_metrics(feeds: Feeds) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("orderbook_stream_frames", "Frames sent to consumers.", statistics.frames)
     yield CounterMetricFamily("orderbook_stream_bytes", "Bytes sent to consumers.", statistics.bytes)
+
+
+def http_metrics(statistics: HttpStatistics) -> Metric:
+    """By route of the API and class of status: both from closed sets."""
+    family = HistogramMetricFamily(
+        "orderbook_http_request_seconds", "From a client's request to its answer.", labels=["route", "status"]
+    )
+    for labels, histogram in statistics.seconds.items():
+        cumulative, buckets = 0, []
+        for bound, count in zip([*map(str, SECONDS_BUCKETS), "+Inf"], histogram.counts, strict=True):
+            cumulative += count
+            buckets.append((bound, cumulative))
+        family.add_metric(labels, buckets, histogram.total)
+    return family

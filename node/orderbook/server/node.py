@@ -35,6 +35,7 @@ from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.collection import Collector
 from orderbook.server.configuration import LOOPBACK, NodeConfiguration
 from orderbook.server.credentials import CredentialError, CredentialFiles, Credentials, CredentialWatch, load
+from orderbook.server.http_statistics import HTTP_STATISTICS
 from orderbook.server.journal import Journal
 from orderbook.server.probes import Vitals, probe_application
 from orderbook.server.runtime import AsyncioRuntime
@@ -152,6 +153,7 @@ class Node:
             sockets=self._sockets,
             credentials=lambda: self._credentials.current.report,
         )
+        self._vitals.http = application[HTTP_STATISTICS]
         clients = await self._listen(application, "client_port", self._credentials.clients)
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})

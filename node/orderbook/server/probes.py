@@ -24,6 +24,7 @@ from orderbook.network.peers import Peers
 from orderbook.runtime import Runtime
 from orderbook.server.access import Access
 from orderbook.server.credentials import CredentialWatch
+from orderbook.server.http_statistics import HttpStatistics
 from orderbook.server.metrics import Metrics
 from orderbook.streams.feed import Feeds
 
@@ -40,6 +41,7 @@ class Vitals:
     peers: Peers | None = None
     credentials: CredentialWatch | None = None
     access: Access | None = None
+    http: HttpStatistics | None = None
     refused_connections: dict[str, int] = field(default_factory=lambda: {"client_port": 0, "probe_port": 0})
     draining: bool = False
 

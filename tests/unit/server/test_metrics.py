@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orderbook.groups.statistics import SECONDS_BUCKETS, Histogram
 from orderbook.network.peers import Peers
 from orderbook.server.application import client_application
+from orderbook.server.http_statistics import HTTP_STATISTICS
 from orderbook.server.probes import Vitals, probe_application
 from orderbook.streams.feed import Feeds
 from unit.server.http_client import CheckedClient
@@ -30,6 +31,8 @@ LABELS = {
     "phase",
     "member",
     "agreed",
+    "route",
+    "status",
     "peer",
     "feed",
     "le",
@@ -115,7 +118,8 @@ async def test_replication_is_told(node: Any, http: CheckedClient, alone: Member
     assert scraped("raft_has_leader") == scraped("ready") == 1
     assert before("raft_commit_index") < scraped("raft_commit_index") <= status["commit"]
     assert scraped("raft_applied_index") <= status["applied"]
-    assert scraped("raft_elections_won_total") == 1
+    assert scraped("raft_campaigns_total") >= scraped("raft_elections_won_total") == 1
+    assert (scraped("snapshots_total", result="taken"), scraped("snapshots_total", result="failed")) == (1, 0)
     assert scraped("raft_voters") == 1
     assert scraped("proposals_total") == before("proposals_total") + 1
     assert scraped("proposals_ended_total", outcome="answered") == scraped("proposals_total")
@@ -125,6 +129,29 @@ async def test_replication_is_told(node: Any, http: CheckedClient, alone: Member
     assert scraped("snapshot_bytes") > 0
     assert 0 <= scraped("snapshot_age_seconds") < 600
     assert scraped("log_written_bytes_total") > before("log_written_bytes_total")
+
+
+async def test_requests_of_clients_are_timed_by_route_and_class_of_status(alone: Members) -> None:
+    application = client_application(alone.runtime, alone.groups["a"])
+    vitals = Vitals("a", alone.groups["a"], http=application[HTTP_STATISTICS])
+    http = await CheckedClient.open(application)
+    probes = TestClient(TestServer(probe_application(alone.runtime, vitals)))
+    await probes.start_server()
+    for id in (1, 2):
+        await http.call("GET", f"/v1/orders/{id}", expect=404)
+    await http.call("GET", "/v1/pairs")
+    for path in ("/v1/no/such", "/v1/nothing"):
+        await http.client.get(path)
+    await http.client.put("/v1/pairs")
+    scraped = Scraped(await (await probes.get("/metrics")).text())
+    count = "http_request_seconds_count"
+    assert scraped(count, route="/v1/orders/{id}", status="4xx") == 2
+    assert scraped(count, route="/v1/pairs", status="2xx") == 1
+    assert scraped(count, route="none", status="4xx") == 3
+    assert scraped("http_request_seconds_bucket", route="/v1/pairs", status="2xx", le="+Inf") == 1
+    assert scraped("http_request_seconds_sum", route="/v1/pairs", status="2xx") > 0
+    await probes.close()
+    await http.close()
 
 
 async def test_times_are_histograms(node: Any, http: CheckedClient) -> None:
