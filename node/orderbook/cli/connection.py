@@ -20,7 +20,7 @@ import aiohttp
 import typer
 
 from orderbook.client.api import ApiClient, ApiRefused
-from orderbook.client.credentials import ANONYMOUS, ClientCredentials, trusting
+from orderbook.client.credentials import ANONYMOUS, ClientCredentials
 from orderbook.groups.errors import GroupError, Unavailable, Uncertain
 from orderbook.server.configuration import LOOPBACK
 from orderbook.server.runtime import AsyncioRuntime
@@ -110,8 +110,7 @@ def with_credentials(command: Callable[..., Any]) -> Callable[..., Any]:
     def called(**values: Any) -> Any:
         token, token_file, ca, server_name = (values.pop(name) for name in _CREDENTIAL_OPTIONS)
         try:
-            trust = trusting(ca) if ca is not None else True
-            _credentials.set(ClientCredentials(token, token_file, trust, server_name))
+            ask_with(ClientCredentials(token, token_file, server_name=server_name, ca=ca))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         return command(**values)
@@ -123,6 +122,11 @@ def with_credentials(command: Callable[..., Any]) -> Callable[..., Any]:
     called.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
     called.__annotations__ = {**{p.name: p.annotation for p in signature.parameters.values()}, **_CREDENTIAL_OPTIONS}
     return called
+
+
+def ask_with(credentials: ClientCredentials) -> None:
+    """What ``run`` and ``connect`` prove themselves with from now on."""
+    _credentials.set(credentials)
 
 
 async def connect(addresses: list[str], job: Callable[[Call], Awaitable[T]], *, patience: float = 15.0) -> T:

@@ -2,12 +2,15 @@
 
 A token comes as it is, or from a file that somebody renews before it ends: the file is read again at each call and each
 connection, so that a client with a token file goes on for ever, its sessions and sequences with it (they belong to the
-``sub`` of the token, not to the token). A file that can't be read for a moment leaves the last token in place.
+``sub`` of the token, not to the token). Who can make tokens gives a function,
+which is asked as often. The file of the authorities that a client trusts is read again, too. A file that can't be read
+for a moment leaves in place what was read last.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,22 +31,32 @@ class NotAuthorized(Refused):
 
 
 class ClientCredentials:
-    """Of one client. ``tls`` True: the system's authorities are trusted; ``server_name``: the name that the nodes'
-    certificates hold, where it isn't the one that is dialled (a port-forward)."""
+    """Of one client. ``ca`` is a file (PEM) of the authorities that it trusts; without one, ``tls`` True trusts the
+    system's. ``server_name``: the name that the nodes' certificates hold, where it isn't the one that is dialled (a
+    port-forward)."""
 
     def __init__(
         self,
-        token: str | None = None,
+        token: str | Callable[[], str] | None = None,
         token_file: Path | None = None,
         tls: ssl.SSLContext | bool = True,
         server_name: str | None = None,
+        ca: Path | None = None,
     ) -> None:
-        """Raises ValueError for two tokens, for what no header can hold, and for a token file that can't be read."""
+        """Raises ValueError for two tokens, for what no header can hold, and for a file that can't be read."""
+        if ca is not None and tls is not True:
+            raise ValueError("whom to trust is given by ca or by tls, not both")
         if token is not None and token_file is not None:
             raise ValueError("a token is given as it is or by its file, not both")
         self.tls = tls
         self.server_name = server_name
-        self._token = _checked(token, "the token") if token is not None else None
+        self._ca = ca
+        self._authorities = b""
+        if ca is not None:
+            self._trust(ca)
+        self._mint = token if callable(token) else None
+        given = token() if callable(token) else token
+        self._token = _checked(given, "the token") if given is not None else None
         self._file = token_file
         if token_file is not None:
             self._token = _read(token_file)
@@ -55,19 +68,34 @@ class ClientCredentials:
     @property
     def renewable(self) -> bool:
         """A token that is refused now may be another one soon."""
-        return self._file is not None
+        return self._file is not None or self._mint is not None
 
     def request_options(self, headers: dict[str, str] | None = None) -> dict[str, Any]:
         """For a request or WebSocket of aiohttp: headers with the present token, whom to trust, as what."""
+        if self._ca is not None:
+            with suppress(ValueError):  # as with the token
+                self._trust(self._ca)
         options: dict[str, Any] = {"headers": {**self._authorization(), **(headers or {})}, "ssl": self.tls}
         if self.server_name is not None:
             options["server_hostname"] = self.server_name
         return options
 
+    def _trust(self, ca: Path) -> None:
+        """Connections are kept by context: it is another one only when the file is."""
+        try:
+            content = ca.read_bytes()
+        except OSError as error:
+            raise ValueError(f"{ca}: {error.strerror}") from error
+        if content != self._authorities:
+            self.tls = trusting(ca)
+            self._authorities = content
+
     def _authorization(self) -> dict[str, str]:
         if self._file is not None:
             with suppress(ValueError):  # it is being replaced, or gone: the last token holds until the nodes refuse it
                 self._token = _read(self._file)
+        if self._mint is not None:
+            self._token = self._mint()
         return {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
 
 

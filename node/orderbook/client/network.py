@@ -16,7 +16,7 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
-from orderbook.client.credentials import ClientCredentials, trusting
+from orderbook.client.credentials import ClientCredentials
 from orderbook.client.groups import GroupPlan, Groups
 from orderbook.client.streams import ClientStreams, NetworkStreams
 from orderbook.groups.group import Group, GroupSetup
@@ -98,15 +98,13 @@ class Network:
         """A client of the nodes at these URLs (https://host:port, or http://). It connects when a stream is opened.
 
         ``token`` is a JWT; ``token_file`` holds one that is renewed, and read again at each connection. ``ca`` is a
-        file of authorities (PEM) to trust in the place of the system's, ``tls`` a context of your own instead;
+        file of authorities (PEM) to trust in the place of the system's, read again too; ``tls`` a context instead;
         ``server_name`` the name that the nodes' certificates hold, where it isn't the one that is dialled. Raises
         ValueError for files that can't be read, and for two of what there is only one of.
         """
-        if ca is not None and tls is not True:
-            raise ValueError("whom to trust is given by ca or by tls, not both")
         file = Path(token_file) if token_file is not None else None
-        trust = trusting(Path(ca)) if ca is not None else tls
-        return ClientNetwork(addresses, ClientCredentials(token, file, trust, server_name))
+        authorities = Path(ca) if ca is not None else None
+        return ClientNetwork(addresses, ClientCredentials(token, file, tls, server_name, authorities))
 
     @property
     def local(self) -> LocalPeer:

@@ -21,6 +21,7 @@ from orderbook.client.credentials import ANONYMOUS, UNAUTHORIZED, ClientCredenti
 from orderbook.groups.errors import GroupError, Refused, Unavailable, Uncertain
 from orderbook.groups.session_client import Answered, Opened
 from orderbook.groups.sessions import Outcome
+from orderbook.network.tls import sentence, tls_failure
 from orderbook.runtime import Runtime, Task, pause
 from orderbook.wire.order_frames import SUBPROTOCOL, ReplyKind, RequestKind, pack, unpack_reply
 
@@ -134,8 +135,10 @@ class OrderStream:
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in UNAUTHORIZED:
                     self._not_authorized(error)
-            except (aiohttp.ClientError, OSError):
-                pass
+            except (aiohttp.ClientError, OSError) as error:
+                failure = tls_failure(error)
+                if failure is not None:
+                    self._warn(f"no TLS with {address}: {sentence(failure)}")
             finally:
                 self._online = False
                 self._lose("the connection to the node broke")
@@ -150,11 +153,14 @@ class OrderStream:
         challenge = error.headers.get("WWW-Authenticate", "") if error.headers is not None else ""
         told = re.search(r'error_description="([^"]*)"', challenge)
         message = told[1] if told else f"refused with status {error.status}: {challenge or error.message}"
-        if message != self._told:
-            self._told = message
-            _logger.warning("a node does not take this client's token: %s", message)
+        self._warn(f"a node does not take this client's token: {message}")
         if not self._credentials.renewable:
             self._refused_by = NotAuthorized(message)
+
+    def _warn(self, message: str) -> None:
+        if message != self._told:
+            self._told = message
+            _logger.warning("%s", message)
 
     def _refuse(self, refusal: NotAuthorized) -> None:
         """No node lets this client in: whoever waits for that is told."""

@@ -78,3 +78,64 @@ def test_a_file_that_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_bytes(b"\xff\xfe")
     assert refused(file=file) == f"{file}: not UTF-8"
+
+
+# --- values in files, TLS and tokens ----------------------------------------------------------------------------------
+
+WITHOUT_KEY = {name: value for name, value in FLAGS.items() if name != "key"}
+
+
+def test_values_may_stand_in_files(tmp_path: Path) -> None:
+    for name, text in (("key", "a secret key\n"), ("size", "5\n"), ("incarnation", "ab" * 16)):
+        (tmp_path / name).write_text(text)
+    flags = {**WITHOUT_KEY, "key_file": tmp_path / "key", "initial_size_file": tmp_path / "size"}
+    configuration = load(None, {"ORDERBOOK_INCARNATION_FILE": str(tmp_path / "incarnation")}, flags)
+    assert (configuration.key, configuration.initial_size) == ("a secret key", 5)
+    assert configuration.incarnation == "ab" * 16
+
+
+@pytest.mark.parametrize("text", [None, "", "\n"])
+def test_an_incarnation_that_nobody_knows_yet(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "incarnation").write_text(text)
+    assert load(None, {}, {**FLAGS, "incarnation_file": tmp_path / "incarnation"}).incarnation == ""
+
+
+def test_wrong_files_are_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("wrong")
+    assert f"incarnation = 'wrong' (from {file})" in refused(flags={**FLAGS, "incarnation_file": file})
+    assert f"initial_size = 'wrong' (from {file})" in refused(flags={**FLAGS, "initial_size_file": file})
+    short = tmp_path / "key"
+    short.write_text("sesame")
+    told = refused(flags={**WITHOUT_KEY, "key_file": short})
+    assert f"key = (secret) (from {short})" in told and "sesame" not in told
+    assert "key and key_file are both given" in refused(flags={**FLAGS, "key_file": file})
+    assert "key is missing: give it, or key_file" in refused(flags=WITHOUT_KEY)
+    missing = tmp_path / "missing"
+    assert f"key_file = '{missing}': there is no such file" in refused(flags={**WITHOUT_KEY, "key_file": missing})
+
+
+TOKENS = {**FLAGS, "auth.mode": "tokens", "auth.keys": "tokens.json"}
+TLS = {"tls.mode": "mutual", "tls.certificate": "c", "tls.key": "k", "tls.ca": "a"}
+
+
+def test_tokens_in_clear_text_stay_on_this_machine_unless_that_is_wanted() -> None:
+    assert load(None, {}, TOKENS).audience == "orderbook"
+    assert "would have tokens sent in clear text to host = '0.0.0.0'" in refused(flags={**TOKENS, "host": "0.0.0.0"})
+    assert load(None, {"ORDERBOOK_AUTH__CLEAR_TEXT": "true"}, {**TOKENS, "host": "0.0.0.0"}).auth.clear_text
+    assert load(None, {}, {**TOKENS, **TLS, "host": "0.0.0.0", "auth.audience": "g"}).audience == "g"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"auth.mode": "tokens"}, "auth.keys is missing"),
+        ({"tls.mode": "mutual", "tls.key": "k"}, "tls.mode = 'mutual' needs tls.certificate and tls.ca"),
+        ({"tls.ca": "a"}, "tls.ca is given, but tls.mode is 'none', not 'mutual'"),
+        ({**TLS, "tls.client_key": "k"}, "tls.client_certificate and tls.client_key are given together"),
+        ({"tls.mode": "maybe"}, "tls.mode = 'maybe' (from --tls)"),
+    ],
+)
+def test_half_of_what_is_needed(flags: dict[str, object], told: str) -> None:
+    assert told in refused(flags={**FLAGS, **flags})
