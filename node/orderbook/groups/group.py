@@ -23,7 +23,7 @@ from orderbook.groups.session_client import SessionClient
 from orderbook.groups.statemachine import Event, StateMachine
 from orderbook.groups.waiting import Conditions, run_on
 from orderbook.raft import Configuration, HardState, Member, encode_configuration
-from orderbook.storage import Health, Identity, set_aside
+from orderbook.storage import Health, Identity, add_ancestor, set_aside
 from orderbook.storage.statistics import Statistics as StorageStatistics
 from orderbook.wire.envelope import MAX_COMMANDS
 from orderbook.wire.frames import FrameKind
@@ -69,7 +69,7 @@ class Group:
         Raises what ``Store.open`` raises: a directory in use, or damaged where nothing may be damaged.
         """
         group = cls(setup)
-        group._membership = await Membership.enter(setup, group._entered)
+        group._membership = await Membership.enter(setup, group._entered, group._leave)
         return group
 
     async def close(self) -> None:
@@ -130,12 +130,22 @@ class Group:
         configuration = encode_configuration(Configuration((Member(identity.name, new_id),)))
         reborn = reborn_identity(identity, end, new_id, configuration)
         replica.stop()
+        await self._remember_ancestor(identity.incarnation, reborn.incarnation)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hard_state = HardState(node.term + 1, 0, node.commit)
         membership.store.change_identity(reborn, hard_state, lambda: durable.set_result(None))
         await durable
         await self._move(set_directory_aside=False)
         return reborn.incarnation
+
+    async def _remember_ancestor(self, old: bytes, new: bytes) -> None:
+        """Whoever hands this member the old incarnation, until the new one is recorded, means this directory."""
+        setup = self.setup
+        worker = self._runtime.worker("ancestors")
+        await run_on(worker, lambda: add_ancestor(setup.filesystem, setup.directory, old))
+        worker.close()
+        if setup.options.incarnation:
+            self.setup = setup._replace(options=setup.options._replace(incarnation=new))
 
     async def _ask_for_log_ends(self, membership: Membership, replica: Replica) -> None:
         membership.log_ends.by_peer.clear()
@@ -162,7 +172,7 @@ class Group:
             self._session.close()
             self._session = None
         left = self._membership
-        incarnation = left.identity.incarnation
+        incarnation = left.succeeded_by or left.identity.incarnation
         await left.close()
         if left.replica is not None:
             await left.replica.settled()
@@ -173,7 +183,7 @@ class Group:
             await run_on(worker, lambda: set_aside(setup.filesystem, setup.directory, incarnation))
             worker.close()
         if not self._closed:
-            self._membership = await Membership.enter(setup, self._entered)
+            self._membership = await Membership.enter(setup, self._entered, self._leave)
         self._moving = False
         self._changed()
 
@@ -187,6 +197,11 @@ class Group:
         self._conditions.check()
         replica = self.replica
         if replica is not None and replica.node.removed and not self._moving:
+            self._leave()
+
+    def _leave(self) -> None:
+        """The directory is of no use to the group any more."""
+        if not self._moving:
             self._runtime.spawn(self._move(set_directory_aside=True), "come back as a new member")
 
     @property

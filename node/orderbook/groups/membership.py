@@ -35,7 +35,7 @@ from orderbook.raft import (
     encode_configuration,
 )
 from orderbook.runtime import Runtime, Timer, Worker
-from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions, left_incarnation
+from orderbook.storage import FileSystem, Identity, Recovered, Store, StoreOptions, ancestors, left_incarnation
 from orderbook.wire.frames import Frame, FrameKind, MalformedFrame, unpack_frame
 
 
@@ -65,6 +65,8 @@ class Membership:
         self.frames_refused = 0
         self.log_ends = LogEnds()
         self.on_entered: Callable[[Replica], None] = lambda replica: None
+        self.on_succeeded: Callable[[], None] = lambda: None
+        self.succeeded_by = b""  # the life that was given instead of the directory's own: then this member holds still
         self._setup = setup
         self._runtime = setup.runtime
         self._log_worker = log_worker
@@ -74,8 +76,14 @@ class Membership:
         self._closed = False
 
     @classmethod
-    async def enter(cls, setup: GroupSetup, on_entered: Callable[[Replica], None]) -> Membership:
+    async def enter(
+        cls, setup: GroupSetup, on_entered: Callable[[Replica], None], on_succeeded: Callable[[], None]
+    ) -> Membership:
         """Recover the directory, or prepare an empty one, and take part.
+
+        A directory of another life than the one that was given, and that doesn't descend from that, takes no part: its
+        group was recovered without it, and it may be one of a majority of the old life. It holds still until a member
+        of the given life is connected. ``on_succeeded`` is called then: the directory is to be set aside.
 
         Raises what ``Store.open`` raises: a directory in use, or damaged where nothing may be damaged; DecoderDiffers.
         """
@@ -98,8 +106,13 @@ class Membership:
             identity = Identity(setup.name, setup.runtime.random.randrange(1, MAX_MEMBER_ID), b"", b"")
             await run_on(worker, lambda: store.identify(identity))
         membership = cls(setup, store, worker, identity)
-        membership.on_entered = on_entered
-        if identity.incarnation:
+        membership.on_entered, membership.on_succeeded = on_entered, on_succeeded
+        given = setup.options.incarnation
+        lives = await run_on(worker, lambda: ancestors(setup.filesystem, setup.directory))
+        if identity.incarnation and given not in (b"", identity.incarnation, *lives):
+            membership.succeeded_by = given
+            membership._look_for_successor()
+        elif identity.incarnation:
             await membership._start(recovered)
         else:
             left = await run_on(worker, lambda: left_incarnation(setup.filesystem, setup.directory))
@@ -117,6 +130,11 @@ class Membership:
         """Whom a member without a group sees, and what it waits for. Empty once it has one."""
         if self.replica is not None:
             return ""
+        if self.succeeded_by:
+            return (
+                f"its directory is of the incarnation {self.identity.incarnation.hex()}; waits for one who knows the "
+                f"incarnation {self.succeeded_by.hex()} that it was given, to set the directory aside"
+            )
         return self._joining.waits_for if self._joining is not None else "the group is being opened"
 
     async def close(self) -> None:
@@ -232,7 +250,9 @@ class Membership:
             frame = unpack_frame(data)
             if frame is None or self._closed:
                 return
-            if self._joining is not None:
+            if self.succeeded_by:
+                self._on_successor(frame)
+            elif self._joining is not None:
                 self._joining.on_frame(peer, frame)
             elif frame.kind == FrameKind.ANNOUNCE:
                 self._on_announce(peer, frame.fields[0])
@@ -255,6 +275,18 @@ class Membership:
     def _concerns_us(self, frame: Frame) -> bool:
         return frame.incarnation == self.identity.incarnation and frame.receiver == self.identity.member_id
 
+    def _look_for_successor(self) -> None:
+        """Ask everybody in which life they are: an announcement that sees nobody, not even itself, is that question."""
+        self._asking = self._runtime.call_later(self._setup.options.announce_every, self._look_for_successor)
+        for peer in self._setup.channel.peers():
+            self._setup.channel.send(peer, pack_announcement(self._own_view()._replace(sees=())))
+
+    def _on_successor(self, frame: Frame) -> None:
+        if frame.kind == FrameKind.ANNOUNCE and view_from_wire(frame.fields[0]).incarnation == self.succeeded_by:
+            self.on_succeeded()
+        else:
+            self.frames_refused += 1
+
     def _on_announce(self, peer: str, fields: list[Any]) -> None:
         view = view_from_wire(fields)
         if not view.incarnation:
@@ -262,7 +294,9 @@ class Membership:
             self._setup.channel.send(peer, pack_announcement(self._own_view()))
             return
         self.strangers.pop(peer, None)
-        if self.replica is not None and view.incarnation == self.identity.incarnation:
+        if not view.sees:
+            self._setup.channel.send(peer, pack_announcement(self._own_view()))
+        elif self.replica is not None and view.incarnation == self.identity.incarnation:
             self.replica.tell_if_removed(peer, view.member)
 
     def _ask_whether_removed(self) -> None:

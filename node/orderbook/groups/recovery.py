@@ -9,6 +9,11 @@ mistaken request is refused; and it is refused if a member that can be reached h
   sessions and forgets all idempotency keys: what they knew may be among what was lost.
 
 A crash between the two is completed at the next start, since the identity says that they must be there.
+
+Old members may come back, even a majority of them. Once the new incarnation is given to every member that starts, a
+directory of the old life holds still, and is set aside when a member of the new one is connected. The survivor's own
+remembers which lives it descends from, so that it may be started with the old incarnation as long as the new one isn't
+recorded.
 """
 
 from __future__ import annotations

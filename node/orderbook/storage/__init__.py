@@ -6,10 +6,11 @@ allocation      the next segment, made ready beforehand        ballast    room f
 recovery        opening: what is taken, cut off, refused       replay     what the records add up to
 segment         the files of a log                             records    what a segment is made of
 snapshots       written, kept, received                        snapshot_file  their format
-aside           a directory's contents moved aside
+aside           a directory's contents moved aside       ancestors  lives of the group that it descends from
 filesystem      what is asked of a file system                 disk       the real one
 """
 
+from orderbook.storage.ancestors import add_ancestor, ancestors
 from orderbook.storage.aside import left_incarnation, set_aside
 from orderbook.storage.disk import Disk
 from orderbook.storage.errors import (
@@ -51,6 +52,8 @@ __all__ = [
     "StoreFailed",
     "StoreOptions",
     "UnknownFormat",
+    "add_ancestor",
+    "ancestors",
     "left_incarnation",
     "set_aside",
 ]
