@@ -66,7 +66,7 @@ class PodSeen:
 
 @dataclass(frozen=True)
 class ClaimSeen:
-    """``node`` is the only cluster node that can mount its volume, "" if any can. ``retired`` is the id in the label."""
+    """``node`` is the only one that can mount its volume, "" if any can. ``retired`` is the id in the label."""
 
     name: str
     uid: str
