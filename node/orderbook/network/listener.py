@@ -22,6 +22,7 @@ from orderbook.runtime import Runtime, Task, pause
 BACKLOG = 256
 MAX_HANDSHAKES = 256
 HANDSHAKE_SECONDS = 10.0
+_ACCEPTED_AT_ONCE = 32
 _ACCEPT_AGAIN_SECONDS = 0.5  # when no file descriptor is left
 _TLS_HANDSHAKE = 0x16
 _logger = logging.getLogger("orderbook.network")
@@ -52,7 +53,7 @@ class Listener:
         self._on_failure = on_failure
         self._seconds = handshake_seconds
         self._sockets: list[socket.socket] = []
-        self._accepting: list[Task] = []
+        self._closed = False
         self._shaking: dict[socket.socket, Task] = {}
         self._silent: dict[_FirstByte, None] = {}
 
@@ -68,35 +69,49 @@ class Listener:
             for listening in self._sockets:
                 listening.close()
             raise
-        self._accepting = [self._runtime.spawn(self._accept(s), f"accept at port {self.port}") for s in self._sockets]
+        for listening in self._sockets:
+            loop.add_reader(listening.fileno(), self._accept, listening)
 
     async def close(self) -> None:
         """Accept no more; connections that have not shown what they are end. Those that were handed over stay."""
-        tasks = (*self._accepting, *self._shaking.values())
+        self._closed = True
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+            listening.close()
+        self._sockets.clear()
+        tasks = list(self._shaking.values())
         for task in tasks:
             task.cancel()
         while not all(task.done() for task in tasks):
             await pause(self._runtime, 0)
-        for left in (*self._sockets, *self._shaking):  # a task that is cancelled before it began closes nothing
-            left.close()
+        for accepted in self._shaking:  # a task that is cancelled before it began closes nothing
+            accepted.close()
         self._shaking.clear()
         for protocol in list(self._silent):
             protocol.abort()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self, listening: socket.socket) -> None:
+        """The kernel has connections for us: take a few, then let the loop turn."""
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                accepted, address = await loop.sock_accept(listening)
+                accepted, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as error:
                 _logger.error("no connection can be accepted now: %s", error.strerror or error)
-                await pause(self._runtime, _ACCEPT_AGAIN_SECONDS)
-                continue
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+                self._runtime.call_later(_ACCEPT_AGAIN_SECONDS, self._accept_again, listening)
+                return
+            accepted.setblocking(False)
             if len(self._shaking) >= MAX_HANDSHAKES:
                 accepted.close()
                 self._on_failure(_text(address), "too many connections are shaking hands")
-                continue
-            self._shaking[accepted] = self._runtime.spawn(self._begin(accepted, _text(address)), "shake hands")
+            else:
+                self._shaking[accepted] = self._runtime.spawn(self._begin(accepted, _text(address)), "shake hands")
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if not self._closed:
+            asyncio.get_running_loop().add_reader(listening.fileno(), self._accept, listening)
 
     async def _begin(self, accepted: socket.socket, address: str) -> None:
         """Ends when the connection belongs to its protocol, or is over."""

@@ -213,7 +213,7 @@ class Peers:
         link = self._begin(socket, request.remote or "", dial=0)
         # A task of the runtime's: aiohttp would swallow what a channel's owner raises.
         self._runtime.spawn(self._run(link), f"read from {link.remote}")
-        await link.finished
+        await asyncio.shield(link.finished)
         return socket
 
     async def _dial(self, address: str) -> Answer:

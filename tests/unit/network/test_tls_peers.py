@@ -84,6 +84,7 @@ async def test_an_acceptor_of_another_authority(members: Members, authority: Aut
     stranger = await members.start("stranger", **foreign.options)
     one.peers.discovery.add(stranger.address)
     await until(lambda: one.ended("tls") >= 1, "the dialler counts it")
+    await until(lambda: "a dial failed" in caplog.text, "and tells of it")
     told = [record.fields for record in caplog.records if record.msg.startswith("a dial failed")]  # type: ignore[attr-defined]
     assert any(f["reason"] == "tls" and "certificate verify failed" in f["detail"] for f in told), told
     await undisturbed(one, other)
