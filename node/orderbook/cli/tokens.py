@@ -38,7 +38,7 @@ def token(
     Example: orderbook token --key signing.pem --subject alice --role trader --ttl 1h
     """
     try:
-        print(mint(_private_key(key), subject, role.value, audience, _seconds(ttl), time.time()))
+        print(mint(_private_key(key), subject, role.value, audience, seconds_of(ttl, "--ttl"), time.time()))
     except ValueError as error:
         _wrong("token", str(error))
 
@@ -73,10 +73,11 @@ def _private_key(file: Path) -> Ed25519PrivateKey:
         _wrong("keys", f"{file}: {error}")
 
 
-def _seconds(text: str) -> int:
+def seconds_of(text: str, option: str) -> int:
+    """Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if match is None:
-        raise ValueError(f"--ttl is a number and s, m, h or d, as in 1h, not {text!r}")
+        raise ValueError(f"{option} is a number and s, m, h or d, as in 1h, not {text!r}")
     return int(match[1]) * _UNITS[match[2]]
 
 

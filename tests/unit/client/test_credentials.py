@@ -135,6 +135,16 @@ def test_authorities_are_read_again_when_they_change(tmp_path: Path) -> None:
     assert credentials.request_options()["ssl"] is not first
 
 
+def test_who_makes_tokens_is_asked_at_each_call() -> None:
+    made = iter(("one", "two", "three"))
+    credentials = ClientCredentials(lambda: next(made))
+    assert credentials.has_token and credentials.renewable
+    told = [credentials.request_options()["headers"]["Authorization"] for _ in range(2)]
+    assert told == ["Bearer two", "Bearer three"]
+    with pytest.raises(ValueError, match="token"):
+        ClientCredentials(lambda: "a b")
+
+
 def test_what_is_no_credential(tmp_path: Path) -> None:
     for arguments in ({"token": "a b"}, {"token": ""}, {"token": "a\nX: y"}, {"token": "a", "token_file": tmp_path}):
         with pytest.raises(ValueError, match="token"):
