@@ -107,10 +107,8 @@ class Membership:
             await run_on(worker, lambda: store.identify(identity))
         membership = cls(setup, store, worker, identity)
         membership.on_entered, membership.on_succeeded = on_entered, on_succeeded
-        given = setup.options.incarnation
-        lives = await run_on(worker, lambda: ancestors(setup.filesystem, setup.directory))
-        if identity.incarnation and given not in (b"", identity.incarnation, *lives):
-            membership.succeeded_by = given
+        if await membership._is_succeeded():
+            membership.succeeded_by = setup.options.incarnation
             membership._look_for_successor()
         elif identity.incarnation:
             await membership._start(recovered)
@@ -274,6 +272,13 @@ class Membership:
 
     def _concerns_us(self, frame: Frame) -> bool:
         return frame.incarnation == self.identity.incarnation and frame.receiver == self.identity.member_id
+
+    async def _is_succeeded(self) -> bool:
+        """The directory is of another life than the given one, and doesn't descend from that."""
+        setup, given = self._setup, self._setup.options.incarnation
+        if not self.identity.incarnation or given in (b"", self.identity.incarnation):
+            return False
+        return given not in await run_on(self._log_worker, lambda: ancestors(setup.filesystem, setup.directory))
 
     def _look_for_successor(self) -> None:
         """Ask everybody in which life they are: an announcement that sees nobody, not even itself, is that question."""
