@@ -5,6 +5,8 @@ VENV ?= .venv
 RECORDED_FLOW ?= ../shared/data
 LOCAL_CLUSTER ?= ../shared/cluster/cluster
 
+OPERATOR_NAMESPACE ?= orderbook-system
+
 SEEDS ?= 1000
 FIRST ?= 0
 
@@ -76,7 +78,7 @@ image:
 
 ## The operator, into the cluster that kubectl speaks to, whose nodes have IMAGE or can pull it.
 install-operator:
-	helm upgrade --install orderbook-operator charts/orderbook-operator --namespace orderbook-system --create-namespace \
+	helm upgrade --install orderbook-operator charts/orderbook-operator --namespace $(OPERATOR_NAMESPACE) --create-namespace \
 	  --set image.repository="$${IMAGE%:*}",image.tag="$${IMAGE##*:}" \
 	  $(HELM_OPTIONS) --wait --timeout 5m
 

@@ -22,11 +22,16 @@ def group(name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": f"{API_GROUP}/{API_VERSION}", "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(SECONDS):
-        while not await holds():  # noqa: ASYNC110 - the API server has no event for us to wait on
-            await asyncio.sleep(0.05)
+async def eventually(
+    holds: Callable[[], Awaitable[bool]], what: str = "it holds", seconds: float = SECONDS, every: float = 0.05
+) -> None:
+    """Wait until it holds, looking again ``every`` so many seconds. Raises TimeoutError, which names ``what``."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await holds():  # noqa: ASYNC110 - the API server has no event for us to wait on
+                await asyncio.sleep(every)
+    except TimeoutError:
+        raise TimeoutError(f"not in {seconds:g} s: {what}") from None
 
 
 async def apply_definition(api: ApiClient) -> None:

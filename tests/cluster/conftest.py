@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +18,12 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client import ApiClient, ApiException
 
 from cluster.api import SECONDS, apply_definition
-from orderbook_operator.names import API_GROUP
+from cluster.evidence import evidence
+from cluster.figures import Figures
+from cluster.operator_release import RESTRICTED, OperatorRelease, installed, made_namespace
 
 HERE = Path(__file__).parent
+FIGURES = pytest.StashKey[Figures]()
 
 
 class Kubectl(Protocol):
@@ -29,12 +32,36 @@ class Kubectl(Protocol):
         ...
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = Figures()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get("KUBECONFIG"):
         return
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.skip(reason="needs a Kubernetes: KUBECONFIG is not set"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its operator and groups looked like."""
+    report = yield
+    operator = getattr(item, "funcargs", {}).get("operator")
+    if report.failed and isinstance(operator, OperatorRelease):
+        report.sections.append((f"namespace {operator.namespace}", evidence(operator.namespace)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash[FIGURES]
+    if not found.lines():
+        return
+    terminalreporter.section("measured on the cluster")
+    terminalreporter.write_line("\n".join(found.lines()))
+    if os.environ.get("FIGURES"):
+        found.write(Path(os.environ["FIGURES"]))
 
 
 @asynccontextmanager
@@ -67,13 +94,8 @@ def definition() -> None:
 async def namespace(api: ApiClient) -> AsyncIterator[str]:
     """A namespace of the test's own that takes only pods of the ``restricted`` profile. It is deleted afterwards."""
     name = f"orderbook-test-{secrets.token_hex(4)}"
-    labels = {
-        f"{API_GROUP}/test": "true",
-        "pod-security.kubernetes.io/enforce": "restricted",
-        "pod-security.kubernetes.io/enforce-version": "latest",
-    }
     core = client.CoreV1Api(api)
-    body = {"metadata": {"name": name, "labels": labels}}
+    body = {"metadata": {"name": name, "labels": RESTRICTED}}
     await core.create_namespace(body, _request_timeout=SECONDS)
     yield name
     try:
@@ -100,3 +122,40 @@ def kubectl(namespace: str) -> Callable[..., str]:
         return ended.stderr if fails else ended.stdout
 
     return run
+
+
+# --- a cluster with the operator in it: for tests and fixtures that share the session's event loop --------------------
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where tests note what they measured."""
+    return request.config.stash[FIGURES]
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The image of node and operator, which the cluster's nodes have."""
+    return os.environ.get("IMAGE", "localhost/orderbook:dev")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session_api(definition: None) -> AsyncIterator[ApiClient]:
+    """As ``api``, for the whole session."""
+    async with connected() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def operator(session_api: ApiClient, image: str, figures: Figures) -> AsyncIterator[OperatorRelease]:
+    """The operator as the chart installs it, and the namespace in which tests make groups of their own names."""
+    async with installed(session_api, image) as release:
+        figures.note("operator: installed and ready (s)", release.installed_in)
+        yield release
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def privileged(session_api: ApiClient) -> AsyncIterator[str]:
+    """A namespace for pods that may do everything to their node."""
+    async with made_namespace(session_api, "privileged") as name:
+        yield name
