@@ -320,6 +320,7 @@ class Membership:
         if self._joining is not None:
             self._joining.on_connected(peer)
         elif self.replica is not None:
+            self.replica.peer_changed(peer)
             self._setup.channel.send(peer, pack_announcement(self._own_view()))
 
     def _on_disconnected(self, peer: str) -> None:

@@ -256,8 +256,15 @@ class Replica:
 
     def peer_lost(self, peer: str) -> None:
         """The connection to a peer broke."""
+        self.peer_changed(peer)
         if self.leader and self._names.get(self.leader) == peer:
             self._proposals.leader_lost(self.leader)
+
+    def peer_changed(self, peer: str) -> None:
+        """A connection to a peer broke or began: what was sent may be lost, and the peer may have started again."""
+        for member, name in self._names.items():
+            if name == peer:
+                self.node.report_unreachable(member)
 
     def tell_if_removed(self, peer: str, member: Member) -> None:
         """A member of this life announced itself: as the leader, tell one that a committed change removed."""

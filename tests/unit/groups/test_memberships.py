@@ -96,6 +96,25 @@ async def test_a_group_of_one_needs_nobody(members):
     assert (await members.groups["a"].execute(order(1)))[0][2] == 1
 
 
+async def test_a_follower_that_starts_again_while_nothing_is_sent_comes_online(members):
+    """Its log is whole, so the leader has nothing to append: the lost connection alone makes it look for its place."""
+    await members.start("a", "b", "c")
+    await members.online()
+    await members.equal()
+    leader, name = members.leader(), members.a_follower().identity.name
+    node, term = leader.replica.node, leader.replica.node.term
+
+    def rests() -> bool:
+        return not node.holds_commit and not any(peer.inflight_appends for peer in node.progress())
+
+    await until(rests, "the leader has told all")
+    await members.close(name)
+    again = await members.open(name)
+    await until(lambda: again.is_online, "it follows the leader again")
+    assert leader.replica.leads
+    assert node.term == term
+
+
 async def test_a_removed_member_keeps_its_directory_aside_and_can_be_added_again(members):
     await members.start("a", "b", "c")
     await members.online()
