@@ -265,12 +265,17 @@ def plan_secrets(
 
 
 def awaited(
-    group: OrderBookGroup, authority: SecretSeen, credentials: SecretSeen, loaded: Mapping[str, CredentialsSeen]
+    group: OrderBookGroup,
+    authority: SecretSeen | None,
+    credentials: SecretSeen | None,
+    loaded: Mapping[str, CredentialsSeen],
 ) -> tuple[str, ...]:
     """The pods that hold up a rotation, in order: they have not loaded the newest files. None when none is under way.
 
     Raises UnreadableSecret.
     """
+    if authority is None or credentials is None or not (authority.ours and credentials.ours):
+        return ()
     signs, held = read_authority(authority), read(credentials)
     loaded = _of_use(group, held, loaded)
     of_certificates = len(signs.authorities) > 1 or len(held.trust) > 1
@@ -351,17 +356,14 @@ def _add_authority(signs: Authority, group: OrderBookGroup, now: float, draw: Dr
 
 
 def _add_token_key(signs: Authority, now: float, draw: Draw) -> Authority:
-    key = TokenKey(_created(now, (known.created for known in signs.token_keys)), _new_token_key(draw))
+    created = _created(now, (known.created for known in signs.token_keys))
+    key = TokenKey(created, Ed25519PrivateKey.from_private_bytes(draw(32)))
     return replace(signs, token_keys=(*signs.token_keys, key))
 
 
 def _created(now: float, known: Iterable[int]) -> int:
     """Later than all that are known, whatever clocks do: the order of ages is the order of states."""
     return max(int(now), 1 + max(known, default=0))
-
-
-def _new_token_key(draw: Draw) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(draw(32))
 
 
 def _next_token_keys(

@@ -89,10 +89,16 @@ def plan(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
 def _secrets(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
     """A Secret that can't be read stops no member: the nodes go on with what they have loaded."""
     loaded = credentials.loaded_by(seen)
+    secrets = seen.authority, seen.credentials
     try:
-        return do(*credentials.plan_secrets(seen.resource, seen.authority, seen.credentials, loaded, seen.now, draw))
+        result = do(*credentials.plan_secrets(seen.resource, *secrets, loaded, seen.now, draw))
+        late = credentials.awaited(seen.resource, *secrets, loaded)
     except credentials.UnreadableSecret as error:
         return wait(Reason.SECRET_UNREADABLE, str(error))
+    if late:
+        sentence = f"new certificates and token keys wait until {', '.join(late)} has loaded what is there"
+        result += wait(Reason.ROTATING_CREDENTIALS, sentence)
+    return result
 
 
 def _pods_and_members(seen: Observation) -> Plan:

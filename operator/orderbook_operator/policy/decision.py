@@ -25,6 +25,7 @@ class Reason(Enum):
     NO_LEADER = "NoLeader"
     CHANGE_IN_PROGRESS = "ChangeInProgress"
     MEMBERS_CATCH_UP = "MembersCatchUp"
+    ROTATING_CREDENTIALS = "RotatingCredentials"
     QUORUM_AT_RISK = "QuorumAtRisk"
     # A roll
     ROLLING = "Rolling"

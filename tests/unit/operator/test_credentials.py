@@ -22,7 +22,18 @@ from orderbook.tokens import TokenKeys
 from orderbook_operator import credentials, names
 from orderbook_operator.actions import CreateSecret
 from orderbook_operator.credentials import UnreadableSecret, read, read_authority
-from orderbook_operator.observation import CredentialsSeen, NodeSeen, Observation, PodSeen, SecretSeen, StatefulSetSeen
+from orderbook_operator.observation import (
+    CredentialsSeen,
+    Member,
+    NodeSeen,
+    Observation,
+    PodSeen,
+    SecretSeen,
+    StatefulSetSeen,
+)
+from orderbook_operator.plan import plan
+from orderbook_operator.policy.decision import Reason
+from orderbook_operator.spec import Spec
 from unit.operator.resources import group, seeded
 from unit.operator.secret_store import AUTHORITY, CREDENTIALS, DAY, SecretStore
 
@@ -228,6 +239,38 @@ def _digests(data: object) -> tuple[str, ...]:
     return tuple(held.digest(name) for name in (names.PEER_CERTIFICATE, names.TRUST, names.TOKEN_KEYS))
 
 
+def test_a_rotation_under_way_is_no_rest(store: SecretStore) -> None:
+    """Else nobody would look at what nodes have loaded for minutes."""
+
+    def waits() -> list[tuple[Reason, str]]:
+        metadata = store.group.metadata.model_copy(update={"finalizers": (names.FINALIZER,)})
+        paused = store.group.model_copy(update={"metadata": metadata, "spec": Spec(paused=True)})
+        nodes = {
+            name: NodeSeen(name, Member(name, 1), "member", credentials=CredentialsSeen(*_digests(data)))
+            for name, data in store.nodes.items()
+        }
+        seen = Observation(
+            now=store.now,
+            resource=paused,
+            default_image="",
+            authority=store.authority,
+            credentials=store.credentials,
+            pods=tuple(PodSeen(name, "u", place, "r", "t", 0.0) for place, name in enumerate(NODES)),
+            nodes=nodes,
+        )
+        return [(wait.reason, wait.message) for wait in plan(seen, store.draw).waits]
+
+    assert waits() == []
+    store.rotate("x")
+    store.look()
+    store.load("eth-0", "eth-2")
+    assert waits() == [
+        (Reason.ROTATING_CREDENTIALS, "new certificates and token keys wait until eth-1 has loaded what is there")
+    ]
+    store.settle()
+    assert waits() == []
+
+
 def test_an_authority_is_succeeded_a_year_before_its_end_and_announced_for_a_week(store: SecretStore) -> None:
     store.now += 9 * 365 * DAY - 60
     store.settle()
@@ -358,7 +401,7 @@ def test_a_pod_that_does_not_answer_or_is_not_there_yet_has_loaded_nothing() -> 
         default_image="",
         stateful_set=StatefulSetSeen("u", 3, "t", "r", True),
         pods=tuple(PodSeen(f"eth-{ordinal}", "u", ordinal, "r", "t", 0.0) for ordinal in (0, 1, 4)),
-        nodes={"eth-0": NodeSeen("eth-0", ("eth-0", 1), "member", credentials=known)},  # type: ignore[arg-type]
+        nodes={"eth-0": NodeSeen("eth-0", Member("eth-0", 1), "member", credentials=known)},
     )
     nothing = CredentialsSeen()
     assert credentials.loaded_by(seen) == {"eth-0": known, "eth-1": nothing, "eth-2": nothing, "eth-4": nothing}
