@@ -167,6 +167,21 @@ ROWS: list[Row] = [
         [Reason.CHANGE_IN_PROGRESS],
     ),
     ("a transfer is waited for", 5, [spec(replicas=3), group(transferee="eth-1")], [], [Reason.CHANGE_IN_PROGRESS]),
+    (
+        "no pod ends by a change that may be undone",
+        3,
+        [stateful_set(replicas=5), group(configuration_committed=False)],
+        [],
+        [Reason.CHANGE_IN_PROGRESS],
+    ),
+    ("no pod ends without the leader's word", 3, [stateful_set(replicas=5), no_leader], [], [Reason.NO_LEADER]),
+    (
+        "with it, those of no member end",
+        3,
+        [stateful_set(replicas=5), new_pod(3, ready=False), new_pod(4, ready=False)],
+        ["ApplyObject StatefulSet of 3"],
+        [],
+    ),
     # A lost volume
     (
         "a member that comes with another id replaces the old one",
@@ -259,6 +274,14 @@ ROWS: list[Row] = [
         [lambda s: spec(storage=s.resource.spec.storage.model_copy(update={"size": Quantity("8Gi")}))(s)],
         ["GrowClaim data-eth-0"],
         [],
+    ),
+    ("a claim that is used again isn't retired", 3, [claim(2, retired="7")], ["LabelClaim data-eth-2 used"], []),
+    (
+        "a claim that a wanted pod needs is waited for while it goes",
+        3,
+        [claim(2, retired="7", terminating=True)],
+        [],
+        [Reason.CLAIM_TERMINATING],
     ),
     # Objects
     ("without a leader nothing is done to pods", 3, [no_leader], [], [Reason.NO_LEADER]),
