@@ -4,7 +4,8 @@
 pure: entries in, results out. The order within one entry is fixed:
 
 1. log time: ``now = max(now, stamp)``;
-2. sessions whose timeout passed are closed, by (deadline, id), the machine being told of each;
+2. sessions whose timeout passed are closed, by (deadline, id), the machine being told of each: a bounded number, the
+   others by the next entries (the leader proposes a TICK as long as some are due), and until then nobody can use them;
 3. the entry itself.
 
 Log time for sessions stands still while there is no leader: where an entry's term differs from that of the stamp before
@@ -141,14 +142,14 @@ class ReplicatedState:
         deadline = self.sessions.next_deadline()
         if deadline is None or deadline > self.session_now_ms:
             return (), _NO_EVENTS
-        due = self.sessions.due(self.session_now_ms)
+        due = self.sessions.take_due(self.session_now_ms)
         events: list[Event] = []
         for session in due:
-            events += self._close(context, session)
+            events += self._closed(context, session)
         return tuple(session.id for session in due), events
 
-    def _close(self, context: ApplyContext, session: Session) -> list[Event]:
-        self.sessions.remove(session)
+    def _closed(self, context: ApplyContext, session: Session) -> list[Event]:
+        """Tell the machine of a session that was removed."""
         context.principal = session.principal
         context.role = session.role
         context.session = session.id
@@ -163,7 +164,7 @@ class ReplicatedState:
 
     def _commands(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
         header = envelope.header
-        session = self.sessions.find(header.session, header.principal)
+        session = self.sessions.find(header.session, header.principal, self.session_now_ms)
         if isinstance(session, Outcome):
             return self._refused(envelope, session, header.session, self._tick(context, before))
         verdict = self.sessions.judge(session, header.first, header.commands, envelope.body)
@@ -226,16 +227,17 @@ class ReplicatedState:
 
     def _close_session(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
         before = self._tick(context, before)
-        session = self.sessions.find(envelope.header.session, envelope.header.principal)
+        session = self.sessions.find(envelope.header.session, envelope.header.principal, self.session_now_ms)
         if isinstance(session, Outcome):
             return self._refused(envelope, session, envelope.header.session, before)
-        events = before + self._close(context, session)
+        self.sessions.remove(session)
+        events = before + self._closed(context, session)
         applied = self._answer(envelope, self.index, len(events), events, events)
         return applied._replace(closed=(session.id,))
 
     def _keep_alive(self, envelope: Envelope, context: ApplyContext, before: list[Event]) -> Applied:
         before = self._tick(context, before)
-        session = self.sessions.find(envelope.header.session, envelope.header.principal)
+        session = self.sessions.find(envelope.header.session, envelope.header.principal, self.session_now_ms)
         if isinstance(session, Outcome):
             return self._refused(envelope, session, envelope.header.session, before)
         self.sessions.touch(session, envelope.header.acked, self.session_now_ms)
@@ -293,7 +295,8 @@ class ReplicatedState:
         closed = list(self.sessions.by_id.values())
         events = list(before)
         for session in closed:
-            events += self._close(context, session)
+            self.sessions.remove(session)
+            events += self._closed(context, session)
         self.keys = IdempotencyKeys()
         applied = self._answer(envelope, self.index, 0, _NO_EVENTS, events)
         return applied._replace(closed=tuple(session.id for session in closed))

@@ -30,6 +30,8 @@ import msgpack
 from orderbook.groups.statemachine import Event
 
 HASH_MASK = (1 << 62) - 1
+CLOSED_PER_ENTRY = 256  # sessions that end by their timeout; others that are due wait for the next entry
+CLOSED_BYTES_PER_ENTRY = 4 << 20  # of kept results that go with them
 EVENT_BYTES = 100  # what an event counts against the bounds of kept results
 
 
@@ -151,7 +153,10 @@ class Sessions:
 
     def rehash(self, session: Session) -> None:
         """After any change to a session."""
-        new = mix(session.id, session.principal, session.last, session.acked, session.active_ms, len(session.kept))
+        s, kept = session, session.kept
+        places = (kept[0].log_index, kept[-1].log_index) if kept else ()
+        terms = (s.id, s.principal, s.role, s.timeout_ms, s.cancel_on_close)
+        new = mix(*terms, s.active_ms, s.last, s.acked, len(kept), s.kept_bytes, *places)
         self.hash = (self.hash - session.mix + new) & HASH_MASK
         session.mix = new
 
@@ -169,19 +174,28 @@ class Sessions:
                 return deadline
         return None
 
-    def due(self, now_ms: int) -> list[Session]:
-        """Sessions whose timeout has passed, by (deadline, id). The caller removes each."""
-        due: list[Session] = []
-        while True:
+    def take_due(self, now_ms: int) -> list[Session]:
+        """Remove sessions whose timeout has passed, by (deadline, id): a bounded number, with a bounded part of the
+        kept results. Where some are left the next deadline has passed."""
+        taken: list[Session] = []
+        left = CLOSED_BYTES_PER_ENTRY
+        while len(taken) < CLOSED_PER_ENTRY:
             deadline = self.next_deadline()
             if deadline is None or deadline > now_ms:
-                return due
-            _, id = heappop(self._deadlines)
-            due.append(self.by_id[id])
+                break
+            session = self.by_id[self._deadlines[0][1]]
+            left -= self._drop_results(session, left)
+            if session.kept:
+                self.rehash(session)
+                break
+            self.remove(session)
+            taken.append(session)
+        return taken
 
-    def find(self, id: int, principal: str) -> Session | Outcome:
+    def find(self, id: int, principal: str, now_ms: int) -> Session | Outcome:
+        """A session that is due, and will be taken by a later entry, is unknown already."""
         session = self.by_id.get(id)
-        if session is None:
+        if session is None or session.deadline_ms <= now_ms:
             return Outcome.SESSION_UNKNOWN
         return session if session.principal == principal else Outcome.NOT_OWNER
 
@@ -227,6 +241,13 @@ class Sessions:
         session.kept.append(kept)
         session.kept_bytes += kept.size
         self.kept_bytes += kept.size
+
+    def _drop_results(self, session: Session, most: int) -> int:
+        """Its oldest results, until none is left or ``most`` bytes are passed; how many bytes went."""
+        before = session.kept_bytes
+        while session.kept and before - session.kept_bytes < most:
+            self._drop_oldest(session)
+        return before - session.kept_bytes
 
     def _drop_oldest(self, session: Session) -> None:
         size = session.kept.popleft().size

@@ -54,7 +54,7 @@ class LossyGroup:
         done(None, None)
 
     def _judge(self, id: int, first: int, commands: int, acked: int, body: bytes) -> tuple[Any, Any]:
-        session = self.sessions.find(id, "admin")
+        session = self.sessions.find(id, "admin", 0)
         if isinstance(session, Outcome):
             return None, Refused(session, id)
         self._index += 1

@@ -4,7 +4,7 @@ import msgpack
 import pytest
 
 from orderbook.groups.replicated import ReplicatedState
-from orderbook.groups.sessions import Outcome
+from orderbook.groups.sessions import CLOSED_BYTES_PER_ENTRY, CLOSED_PER_ENTRY, EVENT_BYTES, Outcome
 from orderbook.wire.envelope import EntryType
 from unit.groups.counter_machine import Counter
 from unit.groups.log_writer import LogWriter
@@ -349,7 +349,50 @@ def test_thousands_of_sessions_that_all_lived_on_are_no_trouble(state, log):
     for session in sessions:
         log.keep_alive(session)
     assert log.tick(after_ms=9_000).closed == ()
-    assert log.tick(after_ms=1_000).closed == tuple(sessions)
+    closed = log.tick(after_ms=1_000).closed
+    while len(closed) < len(sessions):
+        closed += log.tick().closed
+    assert closed == tuple(sessions)
+
+
+def test_of_many_sessions_that_are_due_an_entry_closes_a_bounded_number_and_the_next_go_on(state, log):
+    count = 2 * CLOSED_PER_ENTRY + 10
+    log.configure(max_sessions_of_one=count)
+    sessions = [log.open(timeout_ms=10_000) for _ in range(count)]
+    first = log.tick(after_ms=10_000)
+    assert first.closed == tuple(sessions[:CLOSED_PER_ENTRY])
+    assert state.next_deadline() <= state.now_ms  # the leader proposes another TICK
+    for entry in (lambda: log.batch(sessions[-1], 1, 5), lambda: log.keep_alive(sessions[-2])):
+        assert entry().outcome is Outcome.SESSION_UNKNOWN  # due, not yet closed
+    assert state.next_deadline() is None
+    assert state.machine.total == 0
+    assert [row[0] for row in state.machine.closed] == sessions
+
+
+def test_a_session_that_is_due_does_not_live_on_while_others_are_closed(state, log):
+    log.configure(max_sessions_of_one=CLOSED_PER_ENTRY + 1)
+    sessions = [log.open(timeout_ms=10_000) for _ in range(CLOSED_PER_ENTRY + 1)]
+    log.clock_ms += 10_000
+    late = log.close(sessions[-1])
+    assert (late.outcome, late.closed) == (Outcome.SESSION_UNKNOWN, tuple(sessions[:-1]))
+    assert log.tick().closed == (sessions[-1],)
+
+
+def test_results_that_go_with_sessions_go_in_bounded_parts(state, log):
+    rich, poor = log.open(timeout_ms=10_000), log.open(timeout_ms=10_000)
+    of_an_entry = CLOSED_BYTES_PER_ENTRY // (4_000 * EVENT_BYTES)  # batches of 4,000 events each
+    for number in range(2 * of_an_entry + 3):
+        log.batch(rich, 1 + number * 4_000, *[1] * 4_000)
+    log.keep_alive(poor)
+    before = state.sessions.kept_bytes
+    log.clock_ms += 10_000
+    ticks = []
+    while state.next_deadline() is not None:
+        ticks.append(log.tick().closed)
+        assert before - state.sessions.kept_bytes < CLOSED_BYTES_PER_ENTRY * 1.2  # a part, and the batch that passes it
+        before = state.sessions.kept_bytes
+    assert ticks == [(), (), (rich, poor)]
+    assert (state.sessions.kept_bytes, state.sessions.hash) == (0, 0)
 
 
 def test_sessions_opened_and_closed_leave_nothing_behind(state, log):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderbook.groups.replicated import ReplicatedState, Verdict
-from orderbook.groups.sessions import Outcome
+from orderbook.groups.sessions import Kept, Outcome, Session, Sessions
 from orderbook.groups.settings import ALLOWED, Settings, encode_changes
 from orderbook.wire.envelope import EntryType, UnknownFormat
 from orderbook.wire.roles import Role
@@ -299,6 +299,38 @@ def test_every_change_of_the_state_changes_the_hash(state, log):
         hashes.append(state.state_hash)
         change()
         assert state.state_hash not in hashes, name
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Session(1, "alice", Role.ADMIN, 10_000, False, 0),
+        Session(1, "alice", Role.TRADER, 10_001, False, 0),
+        Session(1, "alice", Role.TRADER, 10_000, True, 0),
+        Session(1, "alice", Role.TRADER, 10_000, False, 1),
+        Session(1, "bob", Role.TRADER, 10_000, False, 0),
+        Session(2, "alice", Role.TRADER, 10_000, False, 0),
+    ],
+)
+def test_the_hash_covers_all_terms_of_a_session(other):
+    assert hash_of_one(other) != hash_of_one(Session(1, "alice", Role.TRADER, 10_000, False, 0))
+
+
+@pytest.mark.parametrize(("log_index", "body_bytes"), [(8, 100), (7, 101)])
+def test_the_hash_covers_the_place_and_size_of_kept_results(log_index, body_bytes):
+    def with_result(log_index, body_bytes):
+        session = Session(1, "alice", Role.TRADER, 10_000, False, 0)
+        session.kept.append(Kept(1, 1, b"", False, log_index, 0, [], body_bytes))
+        session.kept_bytes = body_bytes
+        return session
+
+    assert hash_of_one(with_result(log_index, body_bytes)) != hash_of_one(with_result(7, 100))
+
+
+def hash_of_one(session):
+    sessions = Sessions()
+    sessions.open(session)
+    return sessions.hash
 
 
 def test_the_hash_is_taken_back_with_what_it_covers(state, log):
