@@ -424,7 +424,7 @@ def test_a_pinned_members_claim_stays_while_its_node_is_there_or_it_is_heard():
     word = annotated(names.REPLACE_MEMBER, str(id_of(at_rest(), 1)))
     node_is_there = changed(at_rest(), down(1), claim(1, node="worker-1", node_exists=True), word)
     heard = changed(at_rest(), LOST_NODE, word)
-    assert not planned(node_is_there).actions
+    assert not planned(node_is_there).actions and not planned(heard).actions
     assert [wait.reason for wait in planned(heard).waits] == [Reason.REPLACEMENT_REFUSED]
 
 
