@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -146,6 +146,39 @@ class GroupUnderTest:
 
         await eventually(is_new, f"{pod} was replaced and is ready", LONG, LOOK_SECONDS)
 
+    async def restarted(self, pod: str, restarts: int) -> None:
+        """The container of this pod was started more than ``restarts`` times again, and the pod is ready."""
+
+        async def is_again() -> bool:
+            found = (await self.pods())[pod]
+            return found.status.container_statuses[0].restart_count > restarts and is_up(found)
+
+        await eventually(is_again, f"{pod} was restarted and is ready", LONG, LOOK_SECONDS)
+
+    async def first_replaced(self, uids: dict[str, str]) -> str:
+        """The name of the first pod that isn't there any more, or is on its way out, of those with these uids."""
+        gone: list[str] = []
+
+        async def one_is_gone() -> bool:
+            now = {
+                name: pod.metadata.uid
+                for name, pod in (await self.pods()).items()
+                if not pod.metadata.deletion_timestamp
+            }
+            gone[:] = [name for name, uid in uids.items() if now.get(name) != uid]
+            return bool(gone)
+
+        await eventually(one_is_gone, "the first pod goes", LONG)
+        return gone[0]
+
+    async def until_only(self, count: int, of: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        """No more than ``count`` of them are left: of ``pods``, or of ``claims``."""
+
+        async def are_gone() -> bool:
+            return len(await of()) == count
+
+        await eventually(are_gone, f"{count} are left of {self.name}'s {of.__name__}", LONG, LOOK_SECONDS)
+
     async def _is_gone(self) -> bool:
         try:
             await self.get()
@@ -165,6 +198,11 @@ def condition(resource: Resource, type: str) -> str:
 def reason(resource: Resource, type: str) -> str:
     found = [one for one in resource["status"].get("conditions", ()) if one["type"] == type]
     return str(found[0]["reason"]) if found else ""
+
+
+def message(resource: Resource, type: str) -> str:
+    found = [one for one in resource["status"].get("conditions", ()) if one["type"] == type]
+    return str(found[0]["message"]) if found else ""
 
 
 def is_up(pod: client.V1Pod) -> bool:
