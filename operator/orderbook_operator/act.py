@@ -53,6 +53,7 @@ from orderbook_operator.observation import Manifest, ObjectKey
 from orderbook_operator.observe import Sight
 
 EXIT_FAILPOINT = 86
+RECLAIM_ATTEMPTS = 3
 
 
 class Outcome(Enum):
@@ -140,18 +141,26 @@ class Actor:
         await self._cluster.apply(_with_metadata(manifest, uid=uid), namespace)
 
     async def _reclaim(self, manifest: Manifest, namespace: str, uid: str) -> None:
-        """Make what others set ours, so that the apply which follows removes what we don't want."""
+        """Make what others set ours, so that the apply which follows removes what we don't want. A controller that
+        reports a status meanwhile, as on every new object, is no reason to look at the group anew."""
         key = ObjectKey(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
-        live = await self._cluster.get(kind_of(key), namespace, key.name)
-        if live is None:
-            return  # the apply will say so
-        metadata = live["metadata"]
-        patch = {
-            "uid": uid,
-            "resourceVersion": metadata["resourceVersion"],
-            "managedFields": reclaimed(metadata.get("managedFields") or [], key.api_version),
-        }
-        await self._cluster.patch(kind_of(key), namespace, key.name, {"metadata": patch})
+        for attempts_left in reversed(range(RECLAIM_ATTEMPTS)):
+            live = await self._cluster.get(kind_of(key), namespace, key.name)
+            if live is None:
+                return  # the apply will say so
+            metadata = live["metadata"]
+            patch = {
+                "uid": uid,
+                "resourceVersion": metadata["resourceVersion"],
+                "managedFields": reclaimed(metadata.get("managedFields") or [], key.api_version),
+            }
+            try:
+                await self._cluster.patch(kind_of(key), namespace, key.name, {"metadata": patch})
+            except Conflict:
+                if not attempts_left:
+                    raise
+            else:
+                return
 
     async def _write_secret(self, action: CreateSecret | ReplaceSecret, sight: Sight) -> None:
         resource = sight.seen.resource

@@ -151,6 +151,26 @@ async def test_fields_of_others_are_reclaimed_before_the_apply(server: ApiServer
     assert apply[2]["spec"] == {"clusterIP": "None"}
 
 
+async def test_a_status_that_is_reported_meanwhile_does_not_stop_a_takeover(
+    server: ApiServer, cluster: Cluster, actor: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = stored(server, "Service", "eth")
+    read, reports = cluster.get, [1, 2]
+
+    async def and_then_it_changes(*where: Any) -> Any:
+        found = await read(*where)
+        if reports:
+            reports.pop()
+            stored(server, "Service", "eth")
+        return found
+
+    monkeypatch.setattr(cluster, "get", and_then_it_changes)
+    takeover = a.ApplyObject(SERVICE_MANIFEST, live["metadata"]["uid"], reclaim=True)
+    assert (await actor.act(takeover, sight())).outcome is Outcome.DONE
+    reports += [1, 2, 3]
+    assert (await actor.act(takeover, sight())).outcome is Outcome.STALE
+
+
 async def test_a_secret_is_created_once_and_changed_only_as_it_was_seen(server: ApiServer, actor: Actor) -> None:
     create = a.CreateSecret("eth-identity", {"key": b"\x00secret"}, owned=False)
     assert (await actor.act(create, sight())).outcome is Outcome.DONE
