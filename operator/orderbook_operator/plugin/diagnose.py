@@ -32,8 +32,8 @@ from orderbook_operator.cluster import (
     ClusterError,
 )
 from orderbook_operator.plugin.archive import Archive
-from orderbook_operator.plugin.entrance import Found, find, through
-from orderbook_operator.plugin.kubernetes import Kubernetes, Problem, open_kubernetes, problem_of, told
+from orderbook_operator.plugin.entrance import Entrance, Found, find, through
+from orderbook_operator.plugin.kubernetes import Kubernetes, Problem, open_kubernetes, reason_of, told
 from orderbook_operator.plugin.options import SUBJECT, Asker, Context, GroupName, Namespace, Place
 from orderbook_operator.plugin.redaction import Redactor, secret_summary
 from orderbook_operator.plugin.status import ask
@@ -109,7 +109,7 @@ def collect(place: Place, group: str, stem: str, lines: int, operator_namespace:
             try:
                 return archive, await find(kubernetes, group, asker)
             except (Problem, ClusterError) as error:
-                archive.missing("nodes", _why(error))
+                archive.missing("nodes", reason_of(error))
                 return archive, None
 
     archive, found = asyncio.run(from_cluster())
@@ -134,7 +134,7 @@ async def _secrets(kubernetes: Kubernetes, group: str, own: str | None) -> dict[
         try:
             found[name] = await kubernetes.cluster.get(SECRET, kubernetes.namespace, name) or "there is none"
         except ClusterError as error:
-            found[name] = _why(error)
+            found[name] = reason_of(error)
     return found
 
 
@@ -146,7 +146,7 @@ async def _objects(kubernetes: Kubernetes, group: str, archive: Archive) -> None
         try:
             archive.add_json(path, await asked)
         except ClusterError as error:
-            archive.missing(path, _why(error))
+            archive.missing(path, reason_of(error))
 
     await listed("group.json", cluster.get(GROUP, namespace, group))
     for kind in KINDS:
@@ -172,7 +172,7 @@ async def _logs(
     try:
         pods = await kubernetes.cluster.select(POD, namespace, labels)
     except ClusterError as error:
-        archive.missing(f"logs of {namespace}", _why(error))
+        archive.missing(f"logs of {namespace}", reason_of(error))
         return
     for pod in pods:
         name = pod["metadata"]["name"]
@@ -210,7 +210,7 @@ async def _versions(kubernetes: Kubernetes, archive: Archive) -> None:
     archive.add_json("versions.json", document)
 
 
-async def _nodes(entrance: Any, archive: Archive) -> None:
+async def _nodes(entrance: Entrance, archive: Archive) -> None:
     documents, silent = await ask(entrance)
     for name, document in documents.items():
         archive.add_json(f"nodes/{name}/group.json", document)
@@ -224,7 +224,3 @@ async def _nodes(entrance: Any, archive: Archive) -> None:
                     archive.add_text(path, await response.text())
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 archive.missing(path, str(error) or type(error).__name__)
-
-
-def _why(error: Problem | ClusterError) -> str:
-    return str(problem_of(error) if isinstance(error, ClusterError) else error)

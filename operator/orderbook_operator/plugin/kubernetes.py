@@ -134,6 +134,10 @@ def problem_of(error: ClusterError) -> Problem:
     return Problem(str(error))
 
 
+def reason_of(error: Problem | ClusterError) -> str:
+    return str(problem_of(error) if isinstance(error, ClusterError) else error)
+
+
 def told(command: Callable[..., None]) -> Callable[..., None]:
     """``command``, whose problems become a line on standard error (with --json a document) and an exit code."""
 

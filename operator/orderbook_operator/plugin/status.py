@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from rich.text import Text
@@ -13,11 +13,11 @@ from rich.text import Text
 from orderbook.cli.connection import Call, ask_with, connect
 from orderbook.cli.tables import PlainTable, printable, show
 from orderbook.groups.errors import GroupError
-from orderbook_operator import names
-from orderbook_operator.cluster import POD, ClusterError
+from orderbook_operator.cluster import ClusterError
+from orderbook_operator.observation import PodSeen
 from orderbook_operator.plugin import story
-from orderbook_operator.plugin.entrance import Entrance, find, through
-from orderbook_operator.plugin.kubernetes import Problem, open_kubernetes, problem_of, told
+from orderbook_operator.plugin.entrance import Entrance, Found, find, pods_of, through
+from orderbook_operator.plugin.kubernetes import Problem, open_kubernetes, reason_of, told
 from orderbook_operator.plugin.options import (
     SUBJECT,
     AsJson,
@@ -30,7 +30,9 @@ from orderbook_operator.plugin.options import (
     Token,
     TokenFile,
 )
-from orderbook_operator.seen import pods_seen
+from orderbook_operator.resource import OrderBookGroup
+
+Json = dict[str, Any]
 
 LOOK_SECONDS = 3.0
 
@@ -51,49 +53,57 @@ def status(
 
     Example: kubectl orderbook status eth -n trading
     """
-    place, asker = Place(namespace, context), Asker(SUBJECT, "observer", token, token_file, ca)
-    resource, pods, documents, problems = look(place, group, asker)
-    rows, leader = story.members(resource, pods, documents), story.leader_of(documents)
+    seen = look(Place(namespace, context), group, Asker(SUBJECT, "observer", token, token_file, ca))
+    rows, leader = story.members(seen.resource, seen.pods, seen.documents), story.leader_of(seen.documents)
     if as_json:
-        typer.echo(json.dumps(story.document(resource, rows, leader, problems)))
+        typer.echo(json.dumps(story.document(seen.resource, rows, leader, seen.problems)))
     else:
-        _print(resource, rows, leader, problems)
-    raise typer.Exit(0 if story.is_ready(resource) else 1)
+        _print(seen, rows, leader)
+    raise typer.Exit(0 if story.is_ready(seen.resource) else 1)
 
 
-def look(place: Place, group: str, asker: Asker) -> tuple[Any, Any, dict[str, Any], dict[str, str]]:
-    """The resource, its pods, what each node says of itself, and why some don't. Raises Problem, ClusterError."""
-    problems: dict[str, str] = {}
+class Seen(NamedTuple):
+    """``documents``: what nodes say of themselves (/v1/group), by pod. ``problems``: why there is no more to see."""
 
-    async def seen() -> tuple[Any, Any, Any]:
-        async with open_kubernetes(place) as kubernetes:
-            resource = await kubernetes.group(group)
-            try:
-                return resource, None, await find(kubernetes, group, asker)
-            except (Problem, ClusterError) as error:
-                problem = problem_of(error) if isinstance(error, ClusterError) else error
-                problems["nodes"] = str(problem)
-            try:
-                pods = await kubernetes.cluster.select(POD, kubernetes.namespace, names.selector(group))
-                return resource, pods_seen(pods, group, {}), None
-            except ClusterError as error:
-                problems["pods"] = str(problem_of(error))
-                return resource, (), None
+    resource: OrderBookGroup
+    pods: tuple[PodSeen, ...]
+    documents: dict[str, Json]
+    problems: dict[str, str]
 
-    resource, pods, found = asyncio.run(seen())
+
+def look(place: Place, group: str, asker: Asker) -> Seen:
+    """As much as whoever asks may see. Raises Problem, ClusterError where that isn't even the resource."""
+    seen, found = asyncio.run(_look(place, group, asker))
     if found is None:
-        return resource, pods, {}, problems
+        return seen
     try:
         with through(found, asker, everyone=True) as entrance:
             documents, silent = asyncio.run(ask(entrance))
     except Problem as error:
         documents, silent = {}, {"nodes": str(error)}
-    return found.resource, found.pods, documents, problems | silent
+    return Seen(found.resource, found.pods, documents, silent)
 
 
-async def ask(entrance: Entrance) -> tuple[dict[str, Any], dict[str, str]]:
+async def _look(place: Place, group: str, asker: Asker) -> tuple[Seen, Found | None]:
+    async with open_kubernetes(place) as kubernetes:
+        resource = await kubernetes.group(group)
+        problems = {}
+        try:
+            found = await find(kubernetes, group, asker)
+            return Seen(found.resource, found.pods, {}, {}), found
+        except (Problem, ClusterError) as error:
+            problems["nodes"] = reason_of(error)
+        pods: tuple[PodSeen, ...] = ()
+        try:
+            pods = await pods_of(kubernetes, group)
+        except ClusterError as error:
+            problems["pods"] = reason_of(error)
+        return Seen(resource, pods, {}, problems), None
+
+
+async def ask(entrance: Entrance) -> tuple[dict[str, Json], dict[str, str]]:
     """What each node says of itself (/v1/group), and of those that don't, why."""
-    documents: dict[str, Any] = {}
+    documents: dict[str, Json] = {}
     problems: dict[str, str] = {}
     ask_with(entrance.credentials)
 
@@ -111,8 +121,8 @@ async def ask(entrance: Entrance) -> tuple[dict[str, Any], dict[str, str]]:
     return documents, problems
 
 
-def _print(resource: Any, rows: list[story.MemberRow], leader: Any, problems: dict[str, str]) -> None:
-    typer.echo(printable(story.headline(resource, leader)))
+def _print(seen: Seen, rows: list[story.MemberRow], leader: Json | None) -> None:
+    typer.echo(printable(story.headline(seen.resource, leader)))
     typer.echo()
     table = PlainTable("member", "role", "ready", "lag", "applied", "version", "zone", "machine", "", "id")
     for row in rows:
@@ -123,12 +133,12 @@ def _print(resource: Any, rows: list[story.MemberRow], leader: Any, problems: di
     show(table)
     typer.echo()
     conditions, now = PlainTable("condition", "", "since", "reason", "message"), time.time()
-    for one in resource.status.conditions:
+    for one in seen.resource.status.conditions:
         word = Text(one.status, style="yellow" if story.is_bad(one) else "")
         ago = story.since(one.last_transition_time, now)
         conditions.add_row(one.type, word, ago, one.reason, one.message)
     show(conditions)
-    if not story.is_current(resource):
+    if not story.is_current(seen.resource):
         typer.echo("the operator has not acted on the newest spec yet")
-    for what, problem in problems.items():
+    for what, problem in seen.problems.items():
         typer.echo(printable(f"{what}: {problem}"), err=True)

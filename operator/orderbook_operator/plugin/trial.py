@@ -27,7 +27,7 @@ from orderbook_operator.plugin import story
 from orderbook_operator.plugin.entrance import Entrance, Found, find, maker, read_secret, through
 from orderbook_operator.plugin.kubernetes import Kubernetes, Problem, open_kubernetes, told
 from orderbook_operator.plugin.options import Asker, Context, Namespace, Place
-from orderbook_operator.resource import OrderBookGroup, ResourceError
+from orderbook_operator.resource import OrderBookGroup
 
 PAIR = "TRY/OUT"
 PRICE, QUANTITY = 100, 5
@@ -159,10 +159,7 @@ def _prove(place: Place, group: str, deadline: Deadline) -> float:
 
 async def _ready(kubernetes: Kubernetes, group: str, deadline: Deadline) -> OrderBookGroup:
     while True:
-        try:
-            resource = await kubernetes.group(group)
-        except ResourceError as error:
-            raise Problem(str(error)) from error
+        resource = await kubernetes.group(group)
         if story.is_ready(resource):
             return resource
         bad = [f"{one.reason}: {one.message}" for one in resource.status.conditions if story.is_bad(one)]
