@@ -17,10 +17,10 @@ from cluster.commands import ROOT, run
 from cluster.group_under_test import LONG
 from cluster.operator_release import TEST_RUN
 
-# Looks for the processes of a pod on its cluster node, and ends them as a crash would: all of them get SIGKILL.
+# Looks for the processes of a pod on its cluster node, and sends all of them a signal.
 KILL = """
 import os, signal, sys
-pod, killed = sys.argv[1], 0
+pod, number, killed = sys.argv[1], signal.Signals[sys.argv[2]], 0
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         group = open(f"/proc/{pid}/cgroup").read().replace("_", "-")
@@ -28,7 +28,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     except OSError:
         continue
     if f"pod{pod}" in group and "orderbook" in command:
-        os.kill(int(pid), signal.SIGKILL)
+        os.kill(int(pid), number)
         killed += 1
 sys.exit(0 if killed else "no process of this pod runs here")
 """
@@ -56,16 +56,18 @@ async def drained(node: str, namespace: str) -> AsyncIterator[None]:
         await run("kubectl", "uncordon", node)
 
 
-async def kill_processes(api: ApiClient, namespace: str, image: str, pod: client.V1Pod) -> None:
-    """SIGKILL for the processes of ``pod``. A pod's first process can't be killed from within: this is done from a pod
-    that sees its node's processes, in ``namespace``, which must allow it."""
+async def kill_processes(
+    api: ApiClient, namespace: str, image: str, pod: client.V1Pod, signal: str = "SIGKILL"
+) -> None:
+    """A signal for the processes of ``pod``. A pod's first process can't be killed or stopped from within: this is done
+    from a pod that sees its node's processes, in ``namespace``, which must allow it."""
     core = client.CoreV1Api(api)
     name = f"kill-{secrets.token_hex(4)}"
     container = {
         "name": "kill",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", KILL, pod.metadata.uid],
+        "command": ["python3", "-c", KILL, pod.metadata.uid, signal],
         "securityContext": {"privileged": True, "runAsUser": 0},
     }
     spec = {"hostPID": True, "restartPolicy": "Never", "nodeName": pod.spec.node_name, "containers": [container]}
@@ -78,7 +80,7 @@ async def kill_processes(api: ApiClient, namespace: str, image: str, pod: client
         phase = found.status.phase
         return phase in ("Succeeded", "Failed")
 
-    await eventually(ended, f"the processes of {pod.metadata.name} are killed", LONG)
+    await eventually(ended, f"the processes of {pod.metadata.name} got {signal}", LONG)
     if phase == "Failed":
         raise AssertionError(await core.read_namespaced_pod_log(name, namespace, _request_timeout=SECONDS))
 

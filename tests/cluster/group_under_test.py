@@ -205,6 +205,11 @@ def message(resource: Resource, type: str) -> str:
     return str(found[0]["message"]) if found else ""
 
 
+def ids(status: dict[str, Any]) -> dict[str, str]:
+    """The id of each member, by name."""
+    return {member["name"]: member["id"] for member in status["members"]}
+
+
 def is_up(pod: client.V1Pod) -> bool:
     """Ready, and not on its way out."""
     conditions = pod.status.conditions or ()

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 from kubernetes.aio import client
 from kubernetes.aio.client import ApiClient
+from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.api import SECONDS, eventually
+from cluster.api import MERGE, SECONDS, eventually
 from cluster.commands import run
 from orderbook_operator.names import API_GROUP, API_VERSION, PLURAL
 
 RELEASE = "orderbook-operator"
+METRICS_PORT = 9465
 TEST_RUN = "orderbook-test-run"  # a label: all pods of a test run, so that only they are drained
 RESTRICTED = {
     f"{API_GROUP}/test": "true",
@@ -38,12 +40,17 @@ class OperatorRelease:
     installed_in: float = 0.0
 
     @property
+    def _core(self) -> client.CoreV1Api:
+        return client.CoreV1Api(self.api)
+
+    @property
     def selector(self) -> str:
         return f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=operator"
 
     async def pods(self) -> list[client.V1Pod]:
-        core = client.CoreV1Api(self.api)
-        found = await core.list_namespaced_pod(self.namespace, label_selector=self.selector, _request_timeout=SECONDS)
+        found = await self._core.list_namespaced_pod(
+            self.namespace, label_selector=self.selector, _request_timeout=SECONDS
+        )
         return [pod for pod in found.items if pod.metadata.deletion_timestamp is None]
 
     async def node(self) -> str:
@@ -61,6 +68,49 @@ class OperatorRelease:
             f"HELM_OPTIONS={' '.join(f'--set {option}' for option in options)}",
             seconds=400,
         )
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """No pod of it while the block lasts; as many as before afterwards, and ready."""
+        apps, name = client.AppsV1Api(self.api), RELEASE
+        before = (await apps.read_namespaced_deployment(name, self.namespace, _request_timeout=SECONDS)).spec.replicas
+
+        async def scale(replicas: int) -> None:
+            body = {"spec": {"replicas": replicas}}
+            await apps.patch_namespaced_deployment_scale(
+                name, self.namespace, body, _content_type=MERGE, _request_timeout=SECONDS
+            )
+
+        async def is_gone() -> bool:
+            found = await self._core.list_namespaced_pod(
+                self.namespace, label_selector=self.selector, _request_timeout=SECONDS
+            )
+            return not found.items
+
+        async def is_back() -> bool:
+            found = await apps.read_namespaced_deployment(name, self.namespace, _request_timeout=SECONDS)
+            return (found.status.ready_replicas or 0) == before
+
+        await scale(0)
+        try:
+            await eventually(is_gone, "the operator is away")
+            yield
+        finally:
+            await scale(before)
+            await eventually(is_back, "the operator is back")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels, over all pods of the operator."""
+        found = 0.0
+        for pod in await self.pods():
+            text = await self._core.connect_get_namespaced_pod_proxy_with_path(
+                f"{pod.metadata.name}:{METRICS_PORT}", self.namespace, "metrics", _request_timeout=SECONDS
+            )
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    if sample.name == name and labels.items() <= sample.labels.items():
+                        found += sample.value
+        return found
 
     async def remove(self) -> None:
         await run("helm", "uninstall", RELEASE, "--namespace", self.namespace, "--ignore-not-found", "--wait")
