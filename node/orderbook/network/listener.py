@@ -4,7 +4,9 @@ The event loop's own servers drop a connection whose TLS handshake fails without
 hands a connection to its protocol when the handshake is over; what fails is told to ``on_failure`` with the address it
 came from. Without TLS it looks at the first byte: a client that begins a TLS handshake is told apart from a broken one.
 
-Handshakes are bounded in number and time. Nothing that one client does disturbs another.
+Handshakes are bounded in number and time, and so is the silence of who has said nothing yet. So are connections in
+number: one more is closed at once, so that descriptors are left for everything else. A connection whose other side
+takes nothing of what was written for ``UNTAKEN_SECONDS`` ends. Nothing that one client does disturbs another.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from collections.abc import Callable
 from typing import Any
 
 from orderbook.network.tls import sentence, tls_failure
-from orderbook.runtime import Runtime, Task, pause
+from orderbook.runtime import Runtime, Task, Timer, pause
 
 BACKLOG = 256
 MAX_HANDSHAKES = 256
+MAX_CONNECTIONS = 1024
 HANDSHAKE_SECONDS = 10.0
+UNTAKEN_SECONDS = 30.0
 _ACCEPTED_AT_ONCE = 32
 _ACCEPT_AGAIN_SECONDS = 0.5  # when no file descriptor is left
 _TLS_HANDSHAKE = 0x16
@@ -34,6 +38,9 @@ OnFailure = Callable[[str, str], object]
 class Listener:
     """``on_failure(address, what)`` is called for each connection that came to nothing. Close it before its protocols.
 
+    ``handshake_seconds`` are for the TLS handshake, or without TLS for the first byte. ``open_now`` counts the
+    connections that were handed over and are open still: with those in a handshake there are at most ``most``.
+
     All of it is for the event loop's thread.
     """
 
@@ -44,6 +51,9 @@ class Listener:
         context: ssl.SSLContext | None,
         on_failure: OnFailure,
         handshake_seconds: float = HANDSHAKE_SECONDS,
+        open_now: Callable[[], int] = lambda: 0,
+        most: int = MAX_CONNECTIONS,
+        untaken_seconds: float = UNTAKEN_SECONDS,
     ) -> None:
         self.host = ""
         self.port = 0
@@ -52,6 +62,9 @@ class Listener:
         self._context = context
         self._on_failure = on_failure
         self._seconds = handshake_seconds
+        self._open_now = open_now
+        self._most = most
+        self._untaken_seconds = untaken_seconds
         self._sockets: list[socket.socket] = []
         self._closed = False
         self._shaking: dict[socket.socket, Task] = {}
@@ -106,6 +119,9 @@ class Listener:
             if len(self._shaking) >= MAX_HANDSHAKES:
                 accepted.close()
                 self._on_failure(_text(address), "too many connections are shaking hands")
+            elif len(self._shaking) + len(self._silent) + self._open_now() >= self._most:
+                accepted.close()
+                self._on_failure(_text(address), f"{self._most} connections are open")
             else:
                 self._shaking[accepted] = self._runtime.spawn(self._begin(accepted, _text(address)), "shake hands")
 
@@ -118,6 +134,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._untaken_seconds * 1000))
             if self._context is None:
                 await loop.connect_accepted_socket(lambda: _FirstByte(self, address), accepted)
             else:
@@ -142,13 +160,25 @@ class _FirstByte(asyncio.Protocol):
         self._listener = listener
         self._address = address
         self._transport: Any = None  # a TCP transport of the loop's; uvloop's share no class with asyncio's
+        self._waiting: Timer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._listener._silent[self] = None
+        self._waiting = self._listener._runtime.call_later(self._listener._seconds, self._said_nothing)
+
+    def _said_nothing(self) -> None:
+        self._over()
+        self._listener._on_failure(self._address, f"it said nothing for {self._listener._seconds:g} s")
+        self._transport.abort()
+
+    def _over(self) -> None:
+        self._listener._silent.pop(self, None)
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def data_received(self, data: bytes) -> None:
-        del self._listener._silent[self]
+        self._over()
         if data[0] == _TLS_HANDSHAKE:
             self._listener._on_failure(self._address, "TLS where plain text is spoken")
             self._transport.abort()
@@ -159,7 +189,7 @@ class _FirstByte(asyncio.Protocol):
         protocol.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._listener._silent.pop(self, None)
+        self._over()
 
     def abort(self) -> None:
         self._transport.abort()

@@ -99,12 +99,16 @@ class Peers:
         are told; without it they take the address that they see and the port that is listened on."""
         application = web.Application()
         application.router.add_get(PATH, self._accept)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        assert self._runner.server is not None  # it was set up
-        tls = self._options.server_tls
         seconds = self._options.dial_timeout
-        self._listener = Listener(self._runtime, self._runner.server, tls, self._never_spoke, seconds)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, keepalive_timeout=seconds)
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # it was set up
+        tls = self._options.server_tls
+        most = 2 * self._options.max_connections  # those beyond once are told that this is busy
+        self._listener = Listener(
+            self._runtime, server, tls, self._never_spoke, seconds, lambda: len(server.connections), most
+        )
         await self._listener.start(host, port)
         self.port = self._listener.port
         self._advertised = advertise if advertise is not None else f":{self.port}"

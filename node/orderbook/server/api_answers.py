@@ -14,10 +14,10 @@ from orderbook.book.events import VIEWS
 from orderbook.server import api_fields as f
 
 ERROR_CODES = (
-    "invalid_request", "unauthorized", "forbidden", "not_found", "method_not_allowed", "body_too_large",
-    "unsupported_media_type", "unknown_pair", "unknown_order", "unknown_member", "rejected", "refused", "key_reused",
-    "not_leader", "membership_refused", "transfer_refused", "not_transferred", "recovery_refused",
-    "snapshot_failed", "unavailable", "uncertain", "upgrade_required", "internal",
+    "invalid_request", "unauthorized", "forbidden", "not_found", "method_not_allowed", "request_timeout",
+    "body_too_large", "unsupported_media_type", "unknown_pair", "unknown_order", "unknown_member", "rejected",
+    "refused", "key_reused", "not_leader", "membership_refused", "transfer_refused", "not_transferred",
+    "recovery_refused", "snapshot_failed", "unavailable", "uncertain", "upgrade_required", "internal",
 )  # fmt: skip
 
 

@@ -210,7 +210,7 @@ class Route:
         """All that it may be answered with."""
         statuses = {*self.answers, *self.errors, 400, 401, 403, 500, 503}
         if self.body is not None:
-            statuses |= {413, 415}
+            statuses |= {408, 413, 415}
         if self.executes:
             statuses |= {422, 504}
         if self.missing:

@@ -8,6 +8,7 @@ status  what it means
 403     the role may not do this
 404     there is no such route, pair, order or member
 405     the route has no such method
+408     the body did not come in time; nothing was done
 409     the change does not fit the present membership or leadership; ``reason`` says why
 413     the body is larger than 1 MiB
 415     the body is not declared as application/json

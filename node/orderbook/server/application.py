@@ -6,6 +6,7 @@ A request is checked whole (role, path, query, body) before its handler sees it;
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from orderbook.streams.order_watch import OrderWatch
 from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
 
 MAX_BODY_BYTES = 1 << 20
+BODY_SECONDS = 30.0
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _MAX_KEY = 256
 
@@ -49,12 +51,14 @@ def client_application(
     streams: MemberStreams | None = None,
     sockets: ClientSockets | None = None,
     credentials: Callable[[], CredentialReport] = lambda: NOTHING_LOADED,
+    body_seconds: float = BODY_SECONDS,
 ) -> web.Application:
     """What clients talk to. ``access`` says who asks, once a request; without one everyone is an admin.
 
     ``sockets``, with the same access, lets the caller end the WebSockets. ``credentials`` is what the status tells.
     Without ``feeds`` only the order stream is served. ``max_queued_bytes`` bounds what waits for one stream's client.
     ``watch`` lets members see the orders that come in, ``streams`` lets admins see what members stream to each other.
+    The body of a request has ``body_seconds`` to come.
     """
     access = access if access is not None else OpenAccess()
     sockets = sockets if sockets is not None else ClientSockets(runtime, access)
@@ -62,7 +66,9 @@ def client_application(
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[statistics.middleware(), errors_as_json])
     application[HTTP_STATISTICS] = statistics
     for route in ROUTES:
-        application.router.add_route(route.method, route.path, _dispatch(route, group, access, credentials))
+        application.router.add_route(
+            route.method, route.path, _dispatch(route, group, access, credentials, body_seconds)
+        )
     stream = _order_stream(runtime, group, sockets, max_queued_bytes, watch)
     application.router.add_get("/v1/streams/orders", stream, allow_head=False)
     if feeds is not None:
@@ -80,9 +86,9 @@ def client_application(
 
 
 def _dispatch(
-    route: Route, group: Group, access: Access, credentials: Callable[[], CredentialReport]
+    route: Route, group: Group, access: Access, credentials: Callable[[], CredentialReport], body_seconds: float
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    bodies = _Bodies(route)
+    bodies = _Bodies(route, body_seconds)
 
     async def serve(request: web.Request) -> web.Response:
         grant = access.grant(request)
@@ -125,14 +131,20 @@ def _idempotency_key(request: web.Request) -> str | None:
 class _Bodies:
     """Reads the body of a route's requests as its model."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, seconds: float) -> None:
         self._route = route
+        self._seconds = seconds
         self._one: TypeAdapter[BaseModel] | None = TypeAdapter(route.body) if route.body is not None else None
         self._many: TypeAdapter[Any] | None = TypeAdapter(route.body_list) if route.body_list is not None else None
 
     async def read(self, request: web.Request) -> Any:
         """The checked body; None for a route that takes none. Raises ApiError."""
-        data = await request.read()
+        try:
+            async with asyncio.timeout(self._seconds):
+                data = await request.read()
+        except TimeoutError as error:
+            message = f"the body did not come within {self._seconds:g} s; nothing was done"
+            raise ApiError(408, "request_timeout", message, {"Connection": "close"}) from error
         if self._one is None:
             if data:
                 raise invalid([("body", "this route takes none")])

@@ -141,6 +141,7 @@ class NodeConfiguration(_Section):
     peer_port: Port = 7400
     client_port: Port = 8443
     probe_port: Port = 9464
+    max_client_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
     discovery: DiscoverySection = DiscoverySection()
     raft: RaftSection = RaftSection()
     storage: StorageSection = StorageSection()

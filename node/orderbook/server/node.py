@@ -24,7 +24,6 @@ from orderbook.client.local_group import ENDPOINTS
 from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.identity import group_id
 from orderbook.groups.options import ReplicaOptions
-from orderbook.network.listener import Listener
 from orderbook.network.options import NetworkOptions
 from orderbook.network.peers import Peers
 from orderbook.network.service_records import ServiceLookup
@@ -35,6 +34,7 @@ from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.collection import Collector
 from orderbook.server.configuration import LOOPBACK, NodeConfiguration
 from orderbook.server.credentials import CredentialError, CredentialFiles, Credentials, CredentialWatch, load
+from orderbook.server.http_server import HttpServer, room_for_connections
 from orderbook.server.http_statistics import HTTP_STATISTICS
 from orderbook.server.journal import Journal
 from orderbook.server.probes import Vitals, probe_application
@@ -57,6 +57,7 @@ EXIT_NEWER_VERSION = 5
 EXIT_DISK = 6
 HAND_OVER_SECONDS = 2.0
 MAX_TOLD = 1024
+MAX_PROBES = 64  # connections of kubelets and scrapers
 
 
 class CannotListen(Exception):
@@ -94,8 +95,7 @@ class Node:
             name=configuration.name, peers=self._peers, credentials=self._credentials, access=self._access
         )
         self._journal: Journal | None = None
-        self._runners: list[web.AppRunner] = []
-        self._listeners: list[Listener] = []
+        self._servers: list[HttpServer] = []
         self._told: dict[tuple[str, str, str], None] = {}  # refusals that were logged
 
     def status_fields(self) -> Mapping[str, Any]:
@@ -110,7 +110,7 @@ class Node:
         """Listen, find peers, recover or begin the group. Returns before the group is online."""
         configuration = self.configuration
         self._credentials.start()
-        probes = await self._listen(probe_application(self._runtime, self._vitals), "probe_port")
+        probes = await self._listen(probe_application(self._runtime, self._vitals), "probe_port", MAX_PROBES)
         with self._may_be_taken("peer_port"):
             await self._peers.start(configuration.host, configuration.peer_port, configuration.advertise)
         for address in configuration.discovery.addresses:
@@ -154,7 +154,11 @@ class Node:
             credentials=lambda: self._credentials.current.report,
         )
         self._vitals.http = application[HTTP_STATISTICS]
-        clients = await self._listen(application, "client_port", self._credentials.clients)
+        most = room_for_connections(configuration.max_client_connections)
+        if most < configuration.max_client_connections:
+            fields = {"max_client_connections": configuration.max_client_connections, "possible": most}
+            logger.warning("this process may open too few files for so many clients", extra={"fields": fields})
+        clients = await self._listen(application, "client_port", most, self._credentials.clients)
         self._write_endpoints(clients, probes)
         logger.info("listening", extra={"fields": {"clients": clients, "peers": self._peers.port, "probes": probes}})
 
@@ -168,10 +172,10 @@ class Node:
         if feeds is not None:
             feeds.close()
         self._sockets.leave()
-        for listener in self._listeners:
-            await listener.close()
-        for runner in self._runners:
-            await runner.cleanup()
+        for server in self._servers:
+            await server.stop_listening()
+        for server in self._servers:
+            await server.close()
         if self._journal is not None:
             self._journal.close()
         if group is not None:
@@ -185,18 +189,15 @@ class Node:
             self._access.keys = credentials.token_keys
             self._sockets.recheck()
 
-    async def _listen(self, application: web.Application, key: str, tls: ssl.SSLContext | None = None) -> str:
+    async def _listen(
+        self, application: web.Application, key: str, most: int, tls: ssl.SSLContext | None = None
+    ) -> str:
         """Serve at the port under this key of the configuration; the URL. Raises CannotListen."""
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
-        await runner.setup()
-        self._runners.append(runner)
-        assert runner.server is not None  # it was set up
-        listener = Listener(self._runtime, runner.server, tls, partial(self._refused, key))
+        server = HttpServer(self._runtime, application, tls, partial(self._refused, key), most)
+        self._servers.append(server)
         with self._may_be_taken(key):
-            await listener.start(self.configuration.host, getattr(self.configuration, key))
-        self._listeners.append(listener)
-        host = f"[{listener.host}]" if ":" in listener.host else listener.host
-        return f"{'http' if tls is None else 'https'}://{host}:{listener.port}"
+            await server.start(self.configuration.host, getattr(self.configuration, key))
+        return server.url
 
     def _refused(self, key: str, address: str, detail: str) -> None:
         """A connection came to nothing before it said what it wants."""

@@ -20,6 +20,7 @@ _MEANINGS = {
     400: "The request is no request; `problems` names each field and what is allowed there. Nothing was done.",
     401: "No valid token.",
     403: "The role may not do this.",
+    408: "The body did not come in time. Nothing was done.",
     409: "It does not fit the present membership or leadership; `reason` says why.",
     413: "The body is larger than 1 MiB.",
     415: "The body is not declared as application/json.",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,23 +22,33 @@ class Heard(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.data = b""
+        self.is_open = self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         self.data += data
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_open, self.is_lost = False, True
+
 
 class Door:
-    def __init__(self, tls: Path | None = None) -> None:
+    def __init__(self, tls: Path | None = None, **bounds: Any) -> None:
         self.failures: list[BaseException] = []
         self.refused: list[tuple[str, str]] = []
         self.heard: list[Heard] = []
         context = None if tls is None else peer_server_context(*Authority(tls).peer())
         runtime = AsyncioRuntime(self.failures.append)
         self.listener = Listener(
-            runtime, self._made, context, lambda address, what: self.refused.append((address, what))
+            runtime,
+            self._made,
+            context,
+            lambda address, what: self.refused.append((address, what)),
+            open_now=lambda: sum(heard.is_open for heard in self.heard),
+            **bounds,
         )
 
     def _made(self) -> Heard:
@@ -103,4 +114,76 @@ async def test_a_port_that_is_taken_and_a_name_that_is_none() -> None:
         await second.listener.start("127.0.0.1", port)
     with pytest.raises(OSError):
         await second.listener.start("no-such-host.invalid", 0)
+    await door.listener.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01\x00"])
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_whoever_does_not_go_on_in_time_is_let_go(tmp_path: Path, over_tls: bool, said: bytes) -> None:
+    """Nothing at all, or the first bytes of a TLS handshake: which without TLS is an end at once."""
+    door = Door(tmp_path if over_tls else None, handshake_seconds=0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await door.open())
+    writer.write(said)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    assert len(door.refused) == 1 and not any(heard.is_open or heard.is_lost for heard in door.heard)
+    assert door.listener._silent == {} and door.listener._shaking == {}
+    writer.close()
+    await door.listener.close()
+    assert door.failures == []
+
+
+async def test_who_said_something_in_time_may_be_silent_from_then_on() -> None:
+    door = Door(handshake_seconds=0.2)
+    port = await door.open()
+    _, talker = await asyncio.open_connection("127.0.0.1", port)
+    talker.write(b"x")
+    await until(lambda: door.heard and door.heard[0].data, "the first byte arrives")
+    reader, silent = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionError):
+            await reader.read()  # this one came later, and its time is over
+    assert not door.heard[0].is_lost
+    talker.close()
+    silent.close()
+    await door.listener.close()
+
+
+async def test_connections_are_bounded_in_number_and_make_room_when_they_end() -> None:
+    door = Door(most=3)
+    port = await door.open()
+    writers = []
+    for spoken in range(2):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"x")
+        writers.append(writer)
+        await until(lambda spoken=spoken: len(door.heard) == spoken + 1, "it is handed over")
+    _, silent = await asyncio.open_connection("127.0.0.1", port)
+    await until(lambda: door.listener._silent, "one that has said nothing counts as well")
+    reader, refused = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    assert [what for _, what in door.refused] == ["3 connections are open"]
+    writers[0].close()
+    await until(lambda: door.heard[0].is_lost, "one ends")
+    _, last = await asyncio.open_connection("127.0.0.1", port)
+    last.write(b"y")
+    await until(lambda: len(door.heard) == 3, "there is room for one more")
+    for writer in (writers[1], silent, refused, last):
+        writer.close()
+    await door.listener.close()
+    assert door.failures == []
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux ends connections that take nothing")
+async def test_who_takes_nothing_of_what_is_written_is_let_go() -> None:
+    door = Door(untaken_seconds=0.2)
+    client = socket.create_connection(("127.0.0.1", await door.open()))
+    client.sendall(b"x")
+    await until(lambda: door.heard, "it is handed over")
+    door.heard[0].transport.write(bytes(64 << 20))
+    await until(lambda: door.heard[0].is_lost, "the kernel gives up")
+    client.close()
     await door.listener.close()
