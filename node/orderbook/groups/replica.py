@@ -26,6 +26,7 @@ from orderbook.groups.reads import ReadDone, Reads
 from orderbook.groups.replicated import Applied, ReplicatedState
 from orderbook.groups.snapshots import Snapshots
 from orderbook.groups.statistics import Statistics
+from orderbook.groups.ticker import Ticker
 from orderbook.network.channel import Channel
 from orderbook.raft import (
     Entry,
@@ -36,7 +37,7 @@ from orderbook.raft import (
     Ready,
     Role,
 )
-from orderbook.runtime import Runtime, Timer
+from orderbook.runtime import Runtime
 from orderbook.storage import Identity, Store
 from orderbook.wire.envelope import EntryType, Header, MalformedEnvelope, UnknownFormat, check_sealed, seal
 from orderbook.wire.frames import Frame, FrameKind, pack_frame
@@ -88,15 +89,14 @@ class Replica:
         self._leader = 0
         self._was_leading = False
         self._caught_up = False  # it was online since it started, or since a snapshot replaced its state
-        self._timer: Timer | None = None
-        self._tick_due = 0.0
+        self._ticker = Ticker(runtime, options.tick, self._tick)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to tick. The state was restored from the newest snapshot, or is empty."""
         self._learn_names()
-        self._schedule_tick()
+        self._ticker.start()
         self.wake()
 
     def stop(self) -> None:
@@ -104,8 +104,7 @@ class Replica:
         if self.phase is Phase.STOPPED:
             return
         self.phase = Phase.STOPPED
-        if self._timer is not None:
-            self._timer.cancel()
+        self._ticker.stop()
         self._news.stop()
         self._proposals.stop()
         self._reads.stop("stopped")
@@ -446,25 +445,12 @@ class Replica:
 
     # --- time and changes ---------------------------------------------------------------------------------------------
 
-    def _schedule_tick(self) -> None:
-        self._tick_due = self.runtime.monotonic() + self.options.tick
-        self._timer = self.runtime.call_later(self.options.tick, self._tick)
-
     def _tick(self) -> None:
-        """After a stall what arrived is stepped before time passes, and missed ticks are not made up for."""
-        if self.phase is Phase.STOPPED:
-            return
-        late = self.runtime.monotonic() - self._tick_due
-        if late > self.options.tick:
-            self._tick_due = self.runtime.monotonic()
-            self._timer = self.runtime.call_later(self.options.tick / 10, self._tick)
-            return
-        self._schedule_tick()
-        self.statistics.ticked_at = self.runtime.monotonic()
+        now = self.runtime.monotonic()
+        self.statistics.ticked_at = now
         if self.phase in (Phase.QUARANTINED, Phase.HALTED):
             return
         try:
-            now = self.runtime.monotonic()
             self.node.tick()
             self._reads.tick(now)
             self._proposals.expire(now)
