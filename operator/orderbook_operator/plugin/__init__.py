@@ -40,6 +40,7 @@ def application(only: str | None = None) -> typer.Typer:
         name="kubectl orderbook",
         help=_HELP,
         no_args_is_help=True,
+        add_completion=False,  # it would be for a command of this name, and there is none
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -42,7 +42,10 @@ def connect(
     Example: kubectl orderbook connect eth --role admin -- orderbook soak --seconds 30
     """
     asker = Asker(subject, role.value)
-    with entered(Place(namespace, context), group, asker) as entrance, tempfile.TemporaryDirectory() as directory:
+    with (
+        entered(Place(namespace, context), group, asker, everyone=True) as entrance,
+        tempfile.TemporaryDirectory() as directory,
+    ):
         variables = write(entrance, Path(directory))
         ended = threading.Event()
         renewing = threading.Thread(target=_renew, args=(entrance, Path(directory), ended), daemon=True)
