@@ -133,7 +133,7 @@ def _progressing(seen: Observation, plan: Plan) -> Condition:
 
 
 def _degraded(seen: Observation, plan: Plan) -> Condition:
-    troubles = [wait for wait in plan.waits if wait.reason in TROUBLE] + _broken_pods(seen)
+    troubles = _withdrawn(seen) + [wait for wait in plan.waits if wait.reason in TROUBLE] + _broken_pods(seen)
     if troubles:
         return _condition("Degraded", "True", troubles[0].reason.value, _said(troubles))
     if down := [name for name, is_coming in _down(seen) if not is_coming]:
@@ -149,6 +149,21 @@ def _paused(seen: Observation) -> Condition:
             "Paused", "True", "SpecPaused", "pods, members and pairs are left alone until paused is false"
         )
     return _condition("Paused", "False", "Active", "")
+
+
+def _withdrawn(seen: Observation) -> list[Wait]:
+    """Nodes that don't trust their own state any more: the worst that can be, and nothing that heals by itself."""
+    found = []
+    for name, node in sorted(seen.nodes.items()):
+        if node.phase == "quarantined":
+            sentence = (
+                f"{name} is quarantined: its state differs from the majority's. Keep its volume for the analysis, or"
+                " delete claim and pod, and it is built anew from the others"
+            )
+            found.append(Wait(Reason.MEMBER_QUARANTINED, sentence))
+        elif node.phase == "halted":
+            found.append(Wait(Reason.GROUP_HALTED, f"{name} has halted: no majority of members agrees on the state"))
+    return found
 
 
 def _broken_pods(seen: Observation) -> list[Wait]:

@@ -40,6 +40,9 @@ class Reason(Enum):
     REPLACEMENT_REFUSED = "ReplacementRefused"
     RECOVERING = "Recovering"
     RECOVERY_REFUSED = "RecoveryRefused"
+    # What nodes say of themselves: added by the status
+    MEMBER_QUARANTINED = "MemberQuarantined"
+    GROUP_HALTED = "GroupHalted"
     # What was tried and is not done: added to a plan by whoever carries it out
     ACTION_BLOCKED = "ActionBlocked"
     ACTION_REFUSED = "ActionRefused"

@@ -10,7 +10,7 @@ import pytest
 
 from orderbook_operator import status
 from orderbook_operator.actions import EvictPod
-from orderbook_operator.observation import Observation
+from orderbook_operator.observation import Member, NodeSeen, Observation
 from orderbook_operator.plan import Plan, plan
 from orderbook_operator.policy.decision import Reason, Wait
 from orderbook_operator.resource import Status
@@ -91,6 +91,27 @@ ROWS: list[tuple[str, list[Change], str, dict[str, tuple[str, str]]]] = [
             "Ready": ("False", "MembersMissing"),
             "Progressing": ("True", "MembersCatchUp"),
             "Degraded": ("True", "PodNotStarting"),
+        },
+    ),
+    (
+        "a member whose state differs",
+        [down(1), sight(nodes={"eth-1": NodeSeen("eth-1", Member("eth-1", 2), "quarantined")})],
+        "Updating",
+        {
+            "Ready": ("False", "MembersMissing"),
+            "Progressing": ("True", "MembersCatchUp"),
+            "Degraded": ("True", "MemberQuarantined"),
+        },
+    ),
+    (
+        "no majority agrees on the state",
+        [no_leader, sight(nodes={"eth-1": NodeSeen("eth-1", Member("eth-1", 2), "halted")})],
+        "Unavailable",
+        {
+            "Ready": ("False", "NoQuorum"),
+            "Quorate": ("False", "NoLeader"),
+            "Progressing": ("False", "NoLeader"),
+            "Degraded": ("True", "GroupHalted"),
         },
     ),
     (
