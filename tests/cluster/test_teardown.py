@@ -20,7 +20,7 @@ OWNED = "statefulset,service,poddisruptionbudget,networkpolicy,secret,serviceacc
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def group(operator: OperatorRelease) -> AsyncIterator[GroupUnderTest]:
-    made = GroupUnderTest(operator, "kept")
+    made = GroupUnderTest(operator, "returning")
     yield made
     await made.delete()
 
