@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -25,13 +25,12 @@ from orderbook.server.api_routes import ROUTES
 from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.credentials import NOTHING_LOADED, CredentialReport
 from orderbook.server.http_statistics import HTTP_STATISTICS, HttpStatistics
+from orderbook.server.order_stream import order_stream
 from orderbook.server.stream_routes import add_relay_route, add_stream_routes
-from orderbook.server.websocket import MAX_QUEUED_BYTES, WebSocketConnection
+from orderbook.server.websocket import MAX_QUEUED_BYTES
 from orderbook.streams.feed import Feeds
 from orderbook.streams.members import MemberStreams
-from orderbook.streams.order_entry import OrderEntry
 from orderbook.streams.order_watch import OrderWatch
-from orderbook.wire.order_frames import MAX_REQUEST_BYTES, SUBPROTOCOL
 
 MAX_BODY_BYTES = 1 << 20
 BODY_SECONDS = 30.0
@@ -69,7 +68,7 @@ def client_application(
         application.router.add_route(
             route.method, route.path, _dispatch(route, group, access, credentials, body_seconds)
         )
-    stream = _order_stream(runtime, group, sockets, max_queued_bytes, watch)
+    stream = order_stream(runtime, group, sockets, max_queued_bytes, watch)
     application.router.add_get("/v1/streams/orders", stream, allow_head=False)
     if feeds is not None:
         add_stream_routes(application, runtime, feeds, sockets)
@@ -159,37 +158,3 @@ class _Bodies:
             return adapter.validate_json(data)
         except ValidationError as error:
             raise invalid_by("body", error) from error
-
-
-def _order_stream(
-    runtime: Runtime, group: Group, sockets: ClientSockets, max_queued_bytes: int, watch: OrderWatch | None
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def order_stream(request: web.Request) -> web.StreamResponse:
-        """Orders in, exactly one reply to each request out."""
-        grant = sockets.grant(request)
-        socket = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,), max_msg_size=MAX_REQUEST_BYTES, heartbeat=5.0, compress=False
-        )
-        if not socket.can_prepare(request):
-            raise ApiError(426, "upgrade_required", "this is a WebSocket", {"Upgrade": "websocket"})
-        await socket.prepare(request)
-        connection = WebSocketConnection(request, socket, grant.name, grant.role, max_queued_bytes)
-        entry = OrderEntry(group, connection)
-        watched = watch.watched(connection, entry.on_message) if watch is not None else None
-        on_message = watched.on_message if watched is not None else entry.on_message
-        writing = runtime.spawn(connection.write(), "write order stream")
-        try:
-            with sockets.opened(connection, grant):
-                async for message in socket:
-                    if message.type is WSMsgType.BINARY:
-                        on_message(message.data)
-                    else:
-                        connection.close("the order stream takes binary messages")
-        finally:
-            if watched is not None:
-                watched.close()
-            connection.close("closed")
-            writing.cancel()
-        return socket
-
-    return order_stream

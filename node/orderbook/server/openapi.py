@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from orderbook.server import order_stream_json
 from orderbook.server.api_answers import Failure, StreamFailure
 from orderbook.server.api_calls import INDEX_HEADER, REPLAYED_HEADER, Route
 from orderbook.server.api_fields import Parameters
+from orderbook.wire.feed_frames import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 
 Document = dict[str, Any]
 
@@ -41,7 +43,7 @@ _INDEX = {"description": "the place in the log that the answer stands at", "sche
 _REPLAYED = {"description": "true: a repeat, answered from before", "schema": {"type": "string"}}
 _RETRY = {"description": "seconds", "schema": {"type": "string"}}
 STREAMS: Mapping[str, str] = {
-    "/v1/streams/orders": "Orders in, one reply to each request out (WebSocket, subprotocol orderbook.v1.msgpack)",
+    "/v1/streams/orders": "Orders in, one reply to each request out (WebSocket, msgpack or JSON)",
     "/v1/streams/fills": "Fills, in sequence, from where one left off (WebSocket, msgpack or JSON)",
     "/v1/streams/events": "Events, in sequence, from where one left off (WebSocket, msgpack or JSON)",
     "/v1/streams/book": "Changes of levels, after a snapshot of them (WebSocket, msgpack or JSON)",
@@ -59,6 +61,10 @@ _STREAM_QUERY = {
     "/v1/streams/orders": {},
     "/v1/streams/members": {"type": ("^.{1,256}$", "the name of the type; left out: Order, what clients send")},
 }
+
+
+_MESSAGES: Mapping[str, tuple[Any, Any]] = {"/v1/streams/orders": (order_stream_json.Request, order_stream_json.Reply)}
+_SUBPROTOCOLS = {"/v1/streams/members": [MSGPACK_SUBPROTOCOL]}
 
 
 def document(routes: Iterable[Route], streams: Iterable[str] = STREAMS) -> Document:
@@ -170,6 +176,7 @@ def _stream(path: str) -> Document:
     query = _STREAM_QUERY.get(path, _FEED_QUERY)
     failure = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=StreamFailure.__name__)}}}
     return {
+        "x-websocket": _websocket(path),
         "operationId": "stream_" + path.rsplit("/", 1)[1],
         "summary": STREAMS[path],
         "parameters": [
@@ -190,6 +197,16 @@ def _stream(path: str) -> Document:
     }
 
 
+def _websocket(path: str) -> Document:
+    """What OpenAPI has no words for: subprotocols, the messages of a client and those of the node, where it is JSON."""
+    described: Document = {"subprotocols": _SUBPROTOCOLS.get(path, [MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL])}
+    for side, messages in zip(("client", "node"), _MESSAGES.get(path, ()), strict=False):
+        schema = TypeAdapter(messages).json_schema(ref_template=_REFERENCE)
+        del schema["$defs"]
+        described[side] = schema
+    return described
+
+
 def _schemas(routes: Iterable[Route]) -> Document:
     """Every model by its name: what is sent as it is checked, what is answered as it is written."""
     sent: list[type[BaseModel]] = [route.body for route in routes if route.body is not None]
@@ -197,6 +214,9 @@ def _schemas(routes: Iterable[Route]) -> Document:
     wanted = [(model, "validation") for model in sent] + [
         (model, "serialization") for model in [*answered, Failure, StreamFailure]
     ]
+    for client, node in _MESSAGES.values():
+        wanted += [(model, "validation") for model in get_args(get_args(client)[0])]
+        wanted += [(model, "serialization") for model in get_args(get_args(node)[0])]
     _, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REFERENCE)  # type: ignore[arg-type]
     definitions: Document = schemas["$defs"]
     return definitions

@@ -13,7 +13,11 @@ class Connection(Protocol):
 
     principal: str
     role: Role
-    queued_bytes: int  # what waits to be written
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be written."""
+        ...
 
     def send(self, data: bytes) -> bool:
         """Queue a message; False if the connection is closed or was closed by this."""

@@ -69,7 +69,7 @@ async def test_text_is_refused(http: CheckedClient) -> None:
     socket = await connect(http)
     await socket.send_str('{"op": "place"}')
     message = await socket.receive()
-    assert (message.type, message.extra) == (aiohttp.WSMsgType.CLOSE, "the order stream takes binary messages")
+    assert (message.type, message.extra) == (aiohttp.WSMsgType.CLOSE, "this order stream takes binary messages")
 
 
 async def test_a_huge_message_ends_its_connection(http: CheckedClient) -> None:
