@@ -64,6 +64,7 @@ class MemberChannel:
     def connect(self, link: Link) -> None:
         """The peer of a live link proved the key."""
         number = link.proven[self.group]
+        link.statistics.proven = True
         link.routes[number] = self._deliver
         if self._links.get(link.name) is not link:
             self._links[link.name] = link

@@ -85,6 +85,7 @@ class Peers:
         self._channels: dict[bytes, MemberChannel] = {}
         self._channels_opened = 0
         self._statistics: dict[str, PeerStatistics] = {}
+        self._forgotten = PeerStatistics()  # of peers that proved nothing
         self._told: dict[tuple[str, str], None] = {}
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
@@ -181,6 +182,15 @@ class Peers:
         for link in self._live.values():
             link.statistics.queue_bytes = link.connection.queued_bytes
         return self._statistics
+
+    def others(self) -> PeerStatistics:
+        """The sum over all peers that never proved a group's key, whatever names they gave themselves."""
+        total = PeerStatistics()
+        total.add(self._forgotten)
+        for statistics in self.statistics().values():
+            if not statistics.proven:
+                total.add(statistics)
+        return total
 
     def _tick(self) -> None:
         self._ticking = self._runtime.call_later(self._options.ping_every, self._tick)
@@ -441,7 +451,9 @@ class Peers:
         wrong_keys = link.statistics.wrong_keys
         if name not in self._statistics and len(self._statistics) >= _MAX_REMEMBERED:
             gone = next(other for other in self._statistics if other not in self._live)
-            del self._statistics[gone]
+            forgotten = self._statistics.pop(gone)
+            if not forgotten.proven:
+                self._forgotten.add(forgotten)
             self._last.pop(gone, None)
         link.statistics = self._statistics.setdefault(name, PeerStatistics())
         link.statistics.wrong_keys += wrong_keys

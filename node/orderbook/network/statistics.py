@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from orderbook.network.handshake import Reason
 
@@ -20,6 +20,15 @@ class PeerStatistics:
     frames_refused: int = 0  # arrived for a channel that is not ours, not proven, or closed
     connections: int = 0  # reconnects are all but the first
     wrong_keys: int = 0
+    proven: bool = False  # it shared a channel with this process: its name is one of ours
+
+    def add(self, other: PeerStatistics) -> None:
+        """All numbers of another."""
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+NUMBERS = tuple(field.name for field in fields(PeerStatistics) if field.type == "int")
 
 
 @dataclass(slots=True)

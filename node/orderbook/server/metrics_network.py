@@ -24,20 +24,24 @@ _PEER_COUNTERS = {
 }
 
 
+NOT_PROVEN = "not proven"  # no peer's name has a space
+
+
 def peer_metrics(peers: Peers) -> Iterator[Metric]:
-    """Of the peers that are connected."""
+    """Of the peers that are connected and proved a group's key, by name. Names that others gave themselves are no
+    labels: those are summed."""
     statistics = peers.statistics()
     connected = peers.connected()
+    named = {name: statistics[name] for name in connected if name in statistics and statistics[name].proven}
+    shown = named | {NOT_PROVEN: peers.others()}
     for field, text in _PEER_COUNTERS.items():
         family = CounterMetricFamily(f"orderbook_peer_{field}", text, labels=["peer"])
-        for name in connected:
-            if name in statistics:
-                family.add_metric([name], getattr(statistics[name], field))
+        for name, of_peer in shown.items():
+            family.add_metric([name], getattr(of_peer, field))
         yield family
     queue = GaugeMetricFamily("orderbook_peer_queue_bytes", "Waiting to be sent to a peer.", labels=["peer"])
-    for name in connected:
-        if name in statistics:
-            queue.add_metric([name], statistics[name].queue_bytes)
+    for name, of_peer in shown.items():
+        queue.add_metric([name], of_peer.queue_bytes)
     yield queue
     yield GaugeMetricFamily("orderbook_peers_connected", "Peers that are connected.", len(connected))
     ended = CounterMetricFamily("orderbook_peer_connections_ended", "Connections by why they ended.", labels=["reason"])

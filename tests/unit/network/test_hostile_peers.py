@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orderbook.network.framing import CONTROL, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, pack_header
 from orderbook.network.handshake import ControlKind, Role, pack_control
+from orderbook.server.metrics_network import peer_metrics
 from unit.network.members import GROUP, Members, until
 from unit.network.relay import Relay
 from unit.network.stranger import Stranger
@@ -257,6 +258,45 @@ async def test_a_member_with_the_wrong_group_key_gets_no_frame_and_none_of_its_f
     assert one.frames("stranger") == []
     warned = [record for record in caplog.records if record.message.startswith("wrong group key")]
     assert [(record.fields["peer"], record.fields["group"]) for record in warned] == [("stranger", GROUP.hex())]
+
+
+async def test_names_of_peers_that_proved_nothing_are_no_labels_of_metrics(members):
+    one, other = await members.start("one"), await members.start("other")
+    await members.connect(one, other)
+    for name in ("mallory-1", "mallory-2"):
+        async with Stranger(one.address, name) as stranger:
+            await stranger.join(key=b"the wrong key")
+            await stranger.send((1, b"forged"))
+            await until(lambda name=name: one.peers.statistics()[name].frames_refused == 1)
+            found = samples(one)
+            assert {peer for _, peer in found} == {"other", "not proven", None}
+            assert found["orderbook_peers_connected", None] == 2
+    assert found["orderbook_peer_frames_refused_total", "not proven"] == 2
+    assert found["orderbook_peer_wrong_keys_total", "not proven"] == 2
+    assert found["orderbook_peer_wrong_keys_total", "other"] == 0
+
+
+async def test_what_strangers_did_is_counted_when_their_names_are_forgotten(members, monkeypatch):
+    monkeypatch.setattr("orderbook.network.peers._MAX_REMEMBERED", 2)
+    one = await members.start("one")
+    for number in range(4):
+        async with Stranger(one.address, f"mallory-{number}") as stranger:
+            await stranger.join(key=b"the wrong key")
+            await until(
+                lambda number=number: samples(one)["orderbook_peer_wrong_keys_total", "not proven"] == number + 1
+            )
+        await until(lambda: one.peers.connected() == ())
+    assert len(one.peers.statistics()) == 2
+
+
+def samples(member):
+    """(name, peer) -> value of what a scrape is told of peers."""
+    return {
+        (sample.name, sample.labels.get("peer")): sample.value
+        for metric in peer_metrics(member.peers)
+        for sample in metric.samples
+        if "peer" in sample.labels or sample.name == "orderbook_peers_connected"
+    }
 
 
 async def test_both_sides_notice_a_wrong_group_key(members):
