@@ -80,7 +80,9 @@ class ClientTransport:
     def open_session(
         self, timeout_ms: int, cancel_on_close: bool, done: Callable[[Opened | None, GroupError | None], None]
     ) -> None:
-        self._ask(["open", timeout_ms, cancel_on_close], lambda reply: done(Opened(*reply), None), lambda e: done(None, e))
+        self._ask(
+            ["open", timeout_ms, cancel_on_close], lambda reply: done(Opened(*reply), None), lambda e: done(None, e)
+        )
 
     def send_batch(self, session: int, first: int, commands: int, acked: int, body: bytes, done: Answered) -> None:
         fields = ["batch", session, first, commands, acked, body]
@@ -178,7 +180,7 @@ class Client:
         self._number = number
         self._runtime = runtime
         self._kind = kind
-        self._machine = kind.machine()
+        self._machine = kind.machine(1)
         self._random = random
         self._habits = habits
         self._transport = ClientTransport(runtime, channel, habits.request_timeout)

@@ -2,10 +2,14 @@
 
 The group's log gives every write its place; so the histories are linearizable if real time never contradicts these
 places, and every answer is what the state at its place says.
+
+Where a lost majority was recovered, what the survivor did not have is lost, and rightly so: of what was begun before
+that moment only those answers count that stand in the part of the log that was kept.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -31,14 +35,18 @@ def check_histories(world: World) -> None:
     runs: dict[bytes, list[Run]] = {}
     for run in machine.runs:
         runs.setdefault(run.digest, []).append(run)
+    recovered_at, kept = world.recovery.at, world.laws.kept
     for client in world.clients:
         for write in client.writes:
+            if write.invoked <= recovered_at and (write.fate is not Fate.ANSWERED or write.index > kept):
+                continue
             _check_write(write, runs.get(write.digest, []), world.laws)
         _check_session_order(client, runs)
         for read in client.reads:
-            if read.index >= 0:
+            if read.index >= 0 and not (read.invoked <= recovered_at and read.index > kept):
                 _check_read(read, world.laws)
-    _check_real_time(world.clients)
+    for began, ended in ((-1.0, recovered_at), (recovered_at, math.inf)):
+        _check_real_time(world.clients, began, ended)
 
 
 def _check_write(write: Write, runs: list[Run], laws: Laws) -> None:
@@ -81,10 +89,14 @@ def _check_read(read: Read, laws: Laws) -> None:
         raise HistoryBroken(f"{read} saw something else than the state at its index: {expected}")
 
 
-def _check_real_time(clients: list[Client]) -> None:
+def _check_real_time(clients: list[Client], after: float, before: float) -> None:
     """What began after something else had ended has a later place; a strong read sees all that had ended."""
-    writes = [write for client in clients for write in client.writes if write.fate is Fate.ANSWERED]
-    reads = [read for client in clients for read in client.reads if read.strong and read.index >= 0]
+
+    def within(each: Write | Read) -> bool:
+        return after < each.invoked and each.returned <= before
+
+    writes = [each for client in clients for each in client.writes if each.fate is Fate.ANSWERED and within(each)]
+    reads = [each for client in clients for each in client.reads if each.strong and each.index >= 0 and within(each)]
     ended = sorted((each.returned, each.index, str(each)) for each in (*writes, *reads))
     began = [(write.invoked, write.index - 1, str(write)) for write in writes]
     began += [(read.invoked, read.index, str(read)) for read in reads]

@@ -7,7 +7,11 @@
 - a member votes once a term, also across a restart, and comes back with all that it confirmed;
 - configurations change one at a time, and by way of a joint one where majorities might not overlap;
 - state hash, answer and what a reader sees are functions of the index; log time never goes back;
-- a request that ended as Unavailable is in no log, neither before nor after.
+- a request that ended as Unavailable is in no log, neither before nor after;
+- the machine's version is raised only when every member's program knows it;
+- what a book holds is well formed, and its quantities add up, after every entry.
+
+When a lost majority was recovered a new life begins: of the old one only what the survivor's log holds still counts.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from orderbook.book import OrderBook
 from orderbook.groups.errors import GroupError, Unavailable
 from orderbook.groups.proposals import Done
 from orderbook.groups.replica import Phase, Replica
@@ -26,6 +31,7 @@ from orderbook.raft import Configuration, Entry, EntryKind, RawNode, Ready, Role
 from orderbook.raft.messages import AppendReply, Vote, VoteReply
 from orderbook.wire.envelope import EntryType, Header
 from simulation.machine import Observe
+from unit.book.invariants import Ledger, check_structure
 
 
 class LawBroken(AssertionError):
@@ -59,8 +65,14 @@ class Promise(NamedTuple):
 
 
 class Laws:
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(self, note: Callable[[str, str], None], version_of: Callable[[str], int]) -> None:
+        """``version_of``: of the machine's rules, what the program of a member of this name knows."""
         self.note = note
+        self.incarnation = b""
+        self.kept = 0  # after a recovery: up to here the log is what was committed in the life before,
+        self._recovered_at = 0  # and up to here what the survivor had, and the configuration that it began with
+        self._version_of = version_of
+        self._ledger: Ledger | None = Ledger()
         self.leaders: dict[int, int] = {}  # term -> member
         self.committed: dict[int, int] = {}  # index -> term of the entry
         self._committed_in: dict[int, int] = {}  # index -> term in which that was decided, at or after the entry's own
@@ -81,6 +93,9 @@ class Laws:
         """A member has just been made from what its disk holds. Watches it from now on."""
         node = replica.node
         log = node._state.log
+        if self.incarnation not in (b"", replica.identity.incarnation):
+            self._begin_anew(name, node)
+        self.incarnation = replica.identity.incarnation
         self._entries_seen(log.entries(log.first_index, log.last_index), log.term_at(log.first_index - 1))
         promise = self._promises.get(node.id, Promise())
         if node.term < promise.term:
@@ -114,6 +129,28 @@ class Laws:
 
         replica.submit = submit_watched  # type: ignore[method-assign]
         return life
+
+    def _begin_anew(self, name: str, survivor: RawNode) -> None:
+        """A lost majority was recovered. What the survivor does not have, or has otherwise, is lost."""
+        first, last = survivor.first_index, survivor.last_index - 2  # the recovery itself appended two
+        kept = min(last, self.last_committed)
+        for index in range(first, kept + 1):
+            if survivor.term_at(index) != self.committed[index]:
+                kept = index - 1
+                break
+        self.note(name, f"is the survivor: {kept} of {self.last_committed} committed entries are kept")
+        self.kept, self.last_committed, self._recovered_at = kept, kept, last + 1
+        for by_index in (self.committed, self._committed_in, self.answers, self.observations, self._hashes):
+            for index in [index for index in by_index if index > kept]:
+                del by_index[index]  # type: ignore[attr-defined]
+        self._contents = {place: content for place, content in self._contents.items() if place[0] <= kept}
+        self._promises.clear()
+        self._ran.clear()
+        self._denied.clear()
+        self.leaders.clear()
+        self.configurations.clear()
+        self._newest = None
+        self._ledger = None
 
     def _said_unavailable(self, life: Life, request: int, error: Unavailable) -> None:
         place = (life.replica.node.id, request)
@@ -232,7 +269,7 @@ class Laws:
 
     def _configuration_committed(self, index: int, new: Configuration) -> None:
         self.note("group", f"configuration at {index}: {_in_words(new)}")
-        if self.configurations:
+        if self.configurations and index > self._recovered_at:
             _, old = self.configurations[-1]
             if old.outgoing and (new.outgoing or new.voters != old.voters):
                 raise LawBroken(f"the joint configuration is left for another one at {index}")
@@ -264,9 +301,27 @@ class Laws:
             if self._newest is not None and self._newest.now_ms > applied.now_ms:
                 raise LawBroken(f"log time goes back from {self._newest.now_ms} to {applied.now_ms} at {index}")
             self._newest = applied
+            self._look_at_the_machine(life, applied)
         elif _answer_of(first) != _answer_of(applied):
             raise LawBroken(f"{life.name} answers {applied} at {index}; another answered {first}")
         self._same_hash(life, index, state.state_hash)
+
+    def _look_at_the_machine(self, life: Life, applied: Applied) -> None:
+        """Once an entry: the members' states are equal anyway."""
+        if applied.type == EntryType.SET_MACHINE_VERSION:
+            self._version_is_known(life.replica.state.machine_version, applied.log_index)
+        machine = getattr(life.replica.state.machine, "inner", None)
+        if isinstance(machine, OrderBook):
+            check_structure(machine)
+            if self._ledger is not None:
+                self._ledger.follow([tuple(event) for event in applied.events])
+                self._ledger.check(machine)
+
+    def _version_is_known(self, version: int, index: int) -> None:
+        _, configuration = max(row for row in [(0, Configuration(())), *self.configurations] if row[0] < index)
+        for member in (*configuration.voters, *configuration.learners):
+            if self._version_of(member.name) < version:
+                raise LawBroken(f"version {version} is in force at {index}; the program of {member.name} is older")
 
     def _same_hash(self, life: Life, index: int, own: int) -> None:
         known = self._hashes.setdefault(index, own)

@@ -51,9 +51,8 @@ class Observe(NamedTuple):
 class RecordingMachine(StateMachine):
     """Records every batch, as a part of the replicated state: in snapshots and in the hash."""
 
-    version = 1
-
     def __init__(self, inner: Any, observe: Callable[[Any], Any]) -> None:
+        self.version = inner.version
         self.signature = f"recorded {inner.signature}"
         self.inner = inner
         self.runs: list[Run] = []
@@ -123,13 +122,13 @@ class RecordingMachine(StateMachine):
 class RegisterMachine(StateMachine):
     """Commands ``[key, "put", value]``, ``[key, "add", n]``, ``[key, "lease", milliseconds]``.
 
-    A lease removes its register when log time has passed it.
+    A lease removes its register when log time has passed it. Since version 2 an "add" adds twice as much.
     """
 
     signature = "registers"
-    version = 1
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 1) -> None:
+        self.version = version
         self.values: dict[str, int] = {}
         self.leases: dict[str, int] = {}
 
@@ -137,14 +136,19 @@ class RegisterMachine(StateMachine):
     def state_hash(self) -> int:
         return mix(sorted(self.values.items()), sorted(self.leases.items()))
 
+    def fresh(self) -> RegisterMachine:
+        return RegisterMachine(self.version)
+
     def apply(self, context: ApplyContext, body: bytes, count: int) -> list[Event]:
+        if context.machine_version > self.version:
+            raise AssertionError(f"version {context.machine_version} is in force; this member knows {self.version}")
         events = self.tick(context)
         commands = msgpack.unpackb(body)
         for offset, (key, verb, number) in enumerate(commands):
             if verb == "put":
                 self.values[key] = number
             elif verb == "add":
-                self.values[key] = self.values.get(key, 0) + number
+                self.values[key] = self.values.get(key, 0) + number * min(context.machine_version, 2)
             else:
                 self.leases[key] = context.now_ms + number
             events.append(("did", offset, key, self.values.get(key), context.index))
@@ -186,7 +190,7 @@ class Sight(NamedTuple):
 class Kind(NamedTuple):
     """A machine and its use. ``batch(random, client, number)`` makes commands that no other batch equals."""
 
-    machine: Callable[[], RecordingMachine]
+    machine: Callable[[int], RecordingMachine]  # by the version of its rules that it knows at most
     batch: MakeBatch
     sight: Sight | None = None
 
@@ -276,11 +280,11 @@ def _book_seen(value: Any) -> Any:
     return count, _frozen(bids), _frozen(asks)
 
 
-def _registers() -> RecordingMachine:
-    return RecordingMachine(RegisterMachine(), _observe_registers)
+def _registers(version: int) -> RecordingMachine:
+    return RecordingMachine(RegisterMachine(version), _observe_registers)
 
 
-def _book() -> RecordingMachine:
+def _book(version: int) -> RecordingMachine:
     return RecordingMachine(OrderBook([PAIR]), _observe_book)
 
 

@@ -39,6 +39,11 @@ class Membership:
         self._wanted = sorted(random.sample(names, random.choice(self._sizes)))
         self._world.scheduler.note("membership", f"wants {','.join(self._wanted)}")
 
+    @property
+    def busy(self) -> bool:
+        """A disk is lost or damaged, and its member not replaced."""
+        return self._lost is not None
+
     def lose_a_disk(self, node: Node) -> None:
         if self._can_bear_without(node):
             self._lost = node

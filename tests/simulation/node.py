@@ -14,6 +14,7 @@ from orderbook.groups.group import Group, GroupSetup
 from orderbook.groups.options import ReplicaOptions
 from orderbook.groups.replica import Replica
 from orderbook.storage import DiskFull, Identity, StorageError, StoreOptions
+from orderbook.wire.envelope import UnknownFormat
 from simulation.frontend import Frontend
 from simulation.laws import Laws, Life
 from simulation.machine import Kind
@@ -56,6 +57,7 @@ class Node:
         self.restart_at: float | None = None  # None: up, or down until somebody starts it
         self.given = b""  # the incarnation that was recorded elsewhere
         self.lives = 0
+        self.version = 1  # of the machine's rules: the highest that its program knows
         self.damaged: int | None = None  # the disk is, until a life after this one has opened it
         self.trap: Callable[[Replica], bool] | None = None  # power is lost soon after this comes true
         self.disk = FaultyDisk(Random(f"{seed} disk {name}"))
@@ -111,7 +113,7 @@ class Node:
             self.disk,
             DIRECTORY,
             channel,
-            around.kind.machine(),
+            around.kind.machine(self.version),
             GROUP,
             self.name,
             around.options._replace(incarnation=self.given),
@@ -166,6 +168,11 @@ class Node:
                 self.end(End.KILL, f"by itself: {error}")
                 self._restart_later(3.0)
             return
+        if isinstance(error, UnknownFormat) and self.version == 1:
+            self.end(End.KILL, f"by itself: {error}")
+            self.version = 2
+            self._restart_later(3.0)
+            return
         injected = isinstance(error, DiskFull) or (
             isinstance(error, OSError) and error.errno in (errno.EIO, errno.ENOSPC)
         )
@@ -177,6 +184,11 @@ class Node:
 
     def _restart_later(self, most: float) -> None:
         self.restart_at = self._around.scheduler.now + self._random.random() * most
+
+    def upgrade(self, seconds: float) -> None:
+        """A newer program takes the place of this one."""
+        self.end_for(End.KILL, seconds)
+        self.version = 2
 
     def end_for(self, how: End, seconds: float) -> None:
         if self.up:

@@ -266,6 +266,19 @@ def damage_a_snapshot(world: World, random: Random) -> None:
     world.membership.damage_a_disk(SNAPSHOT, random)
 
 
+def upgrade(world: World, random: Random) -> None:
+    """A node gets a newer program, in worlds where there is one."""
+    old = [node for node in world.nodes.values() if node.version == 1]
+    if world.shape.versions and old:
+        random.choice(old).upgrade(random.random() * 2)
+
+
+def lose_a_majority(world: World, random: Random) -> None:
+    """For good, in worlds where that may be: somebody decides that one survivor goes on."""
+    if world.shape.recovers and world.scheduler.now > world.shape.seconds / 3:
+        world.recovery.lose_all_but_one(random)
+
+
 def change_members(world: World, random: Random) -> None:
     world.membership.want(random)
 
@@ -300,6 +313,8 @@ KINDS: dict[str, Callable[[World, Random], None]] = {
         lose_a_disk,
         damage_a_log,
         damage_a_snapshot,
+        upgrade,
+        lose_a_majority,
         change_members,
     )
 }

@@ -15,10 +15,9 @@ def run(seed, ring):
 
 
 @pytest.mark.parametrize("ring", [15, 100_000])
-@pytest.mark.parametrize("first", [0, 6, 12])
-def test_observers_saw_what_was_applied_whatever_happened(first, ring):
+def test_observers_saw_what_was_applied_whatever_happened(ring):
     gaps = resumed = 0
-    for seed in range(first, first + 6):
+    for seed in range(18):
         world, _ = run(seed, ring)
         gaps += sum(observer.feed.statistics.gaps for observer in world.audience.observers)
         resumed += sum(observer.feed.statistics.connections > 1 for observer in world.audience.observers)

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 from faults.network import Conditions, FaultyNetwork
 from orderbook.groups.options import ReplicaOptions
+from orderbook.groups.settings import encode_changes
 from orderbook.raft import Role
 from orderbook.storage import StoreOptions
+from orderbook.wire.envelope import EntryType, Header
 from orderbook.wire.frames import FrameKind, unpack_frame
+from orderbook.wire.roles import Role as PrincipalRole
 from simulation.black_box import check_black_box
 from simulation.client import Client, Habits
 from simulation.history import check_histories
@@ -24,6 +27,7 @@ from simulation.machine import BOOK, PLAIN_BOOK, PLAIN_REGISTERS, REGISTERS, Kin
 from simulation.membership import Membership
 from simulation.node import Node, Surroundings
 from simulation.observer import Audience
+from simulation.recovery import Recovery
 from simulation.runtime import Clock, SimulatedRuntime
 from simulation.schedule import KINDS, Fault, draw_schedule
 from simulation.scheduler import Event, Host, Scheduler
@@ -31,6 +35,7 @@ from simulation.scheduler import Event, Host, Scheduler
 HEALED_WITHIN = 60.0  # virtual seconds from the last fault until everything is as it should be
 LOOK_EVERY = 0.25
 MAX_STEPS = 3_000_000
+SOAK_MS = 1_000
 
 
 class NotHealed(AssertionError):
@@ -53,6 +58,8 @@ class Shape(NamedTuple):
     chunk_bytes: int  # of a snapshot on its way to another member
     observers: int
     ring: int  # how many log indexes a node keeps for them
+    versions: bool  # there is a newer program, whose machine knows more
+    recovers: bool  # a majority may be lost
 
 
 class Report(NamedTuple):
@@ -90,12 +97,13 @@ def draw_shape(seed: int) -> Shape:
         watermark_bytes=20_000,
         ballast_snapshot_bytes=20_000,
     )
+    kind = random.choices((REGISTERS, BOOK, PLAIN_REGISTERS, PLAIN_BOOK), (4, 3, 2, 2))[0]
     return Shape(
         machines,
         initial_size,
         [size for size in (1, 3, 5, 7) if size <= machines],
         random.randrange(2, 7),
-        random.choices((REGISTERS, BOOK, PLAIN_REGISTERS, PLAIN_BOOK), (4, 3, 2, 2))[0],
+        kind,
         random.uniform(6, 20),
         options,
         store_options,
@@ -104,6 +112,8 @@ def draw_shape(seed: int) -> Shape:
         random.choice((700, 4000, ReplicaOptions().snapshot_chunk_bytes)),
         random.choice((0, 0, 1, 2)),
         random.choice((15, 100, 100_000)),
+        kind is REGISTERS and random.random() < 0.5,
+        initial_size > 1 and random.random() < 0.25,
     )
 
 
@@ -119,7 +129,7 @@ class World:
         self.scheduler.after_event = self._after_event
         self.options = self.shape.options
         self.incarnation = b""
-        self.laws = Laws(self.scheduler.note)
+        self.laws = Laws(self.scheduler.note, lambda name: self.nodes[name].version)
         self.happened: Counter[str] = Counter()
         self.clients: list[Client] = []
         self.judged: Counter[str] = Counter()  # what was looked at in the end
@@ -132,6 +142,7 @@ class World:
         self.client_network = self._network("clients", lambda first, second: first[0] != second[0])
         self.nodes = self._machines()
         self.membership = Membership(self, list(self.nodes)[: self.shape.initial_size], self.shape.sizes)
+        self.recovery = Recovery(self)
         self.audience = Audience(self, self.shape.observers, self.shape.ring)
 
     def process(self, name: str) -> SimulatedRuntime:
@@ -168,9 +179,17 @@ class World:
                 fastest, slowest = shape.disk_seconds
                 around = around._replace(disk_seconds=(fastest * 10, slowest * 10))
             clock = Clock(1 + self.random.uniform(-drift, drift), int(self.random.gauss(0, 200)))
-            nodes[f"n{number}"] = Node(f"n{number}", str(self.seed), around, clock)
+            node = nodes[f"n{number}"] = Node(f"n{number}", str(self.seed), around, clock)
+            if shape.versions:
+                node.version = self.random.choice((1, 2))
+                self.later(self.random.random() * shape.seconds * 1.5, self._roll, node)
             around = around._replace(disk_seconds=shape.disk_seconds)
         return nodes
+
+    def _roll(self, node: Node) -> None:
+        """A newer program on every machine, sooner or later; on some not before all is over."""
+        if not self._healing and node.version == 1:
+            node.upgrade(self.random.random())
 
     # --- asked by faults ----------------------------------------------------------------------------------------------
 
@@ -212,7 +231,7 @@ class World:
         self._last_words()
         self._consumers_catch_up()
         check_histories(self)
-        if shape.kind.sight is not None:
+        if shape.kind.sight is not None and not self.recovery.at:
             self.judged.update(check_black_box(self.clients, shape.kind.sight))
         return self._report(healed_after)
 
@@ -256,6 +275,8 @@ class World:
             if node.restart_at is not None and node.restart_at <= self.scheduler.now:
                 self._give_incarnation(node)
                 node.boot()
+        if self.shape.versions:
+            self._raise_versions_soon()
         self._whole = self._healing and self._look_whole()
 
     def _begun(self) -> None:
@@ -266,6 +287,16 @@ class World:
         if self.incarnation:
             for spare in list(self.nodes.values())[self.shape.initial_size :]:
                 spare.restart_at = self.scheduler.now + self.random.random()
+
+    def _raise_versions_soon(self) -> None:
+        """The members need to know a version for a second of log time only, and not for an hour."""
+        leader = self.leader()
+        if leader is not None and leader.replica is not None:
+            replica = leader.replica
+            if replica.state.settings.version_soak_ms != SOAK_MS:
+                header = Header(0, 0, 0, 0, 0, 0, "", PrincipalRole.ADMIN)
+                body = encode_changes({"version_soak_ms": SOAK_MS})
+                leader.act(lambda here: here.submit(EntryType.CONFIGURE, header, body, lambda answer, error: None))
 
     def _give_incarnation(self, node: Node) -> None:
         """The operator does, once it has read it. Without spare machines the members can do without."""
@@ -289,7 +320,7 @@ class World:
                 node.runtime.fork_fails = False
                 if node.runtime.paused:
                     self.scheduler.resume(node.runtime)
-            elif node.restart_at is None and number < self.shape.initial_size:
+            elif node.restart_at is None and number < self.shape.initial_size and not self.recovery.under_way:
                 node.restart_at = self.scheduler.now
 
     # --- what must be in the end --------------------------------------------------------------------------------------
@@ -298,7 +329,7 @@ class World:
         return self._whole
 
     def _look_whole(self) -> bool:
-        if any(client.waits for client in self.clients) or not self.membership.settled:
+        if self.recovery.under_way or any(client.waits for client in self.clients) or not self.membership.settled:
             return False
         members = self._members()
         if members is None or not all(node.group is not None and node.group.is_online for node in members):
@@ -383,6 +414,8 @@ class World:
         counts = Counter(write.fate.value for write in writes)
         counts.update(self.judged)
         counts["reads"] = sum(read.index >= 0 for client in self.clients for read in client.reads)
+        leader = self.leader()
+        counts["versions raised"] = int(leader is not None and _version_in_force(leader) > 1)
         counts["lives"] = sum(node.lives for node in self.nodes.values())
         counts["terms"] = len(self.laws.leaders)
         counts["entries"] = self.laws.last_committed
@@ -397,6 +430,10 @@ class World:
             healed_after,
             counts,
         )
+
+
+def _version_in_force(node: Node) -> int:
+    return node.replica.state.machine_version if node.replica is not None else 0
 
 
 def _is_not_rafts(frame: bytes) -> bool:
