@@ -133,34 +133,38 @@ class Actor:
     async def _apply(self, action: ApplyObject, sight: Sight) -> None:
         """A new object is created, and only then taken over as if it had been applied: an apply alone would adopt
         whatever was made under its name since we looked."""
-        namespace, manifest, uid, reclaim = sight.seen.resource.namespace, action.manifest, action.uid, action.reclaim
+        namespace, manifest = sight.seen.resource.namespace, action.manifest
+        uid, version, reclaim = action.uid, action.resource_version, action.reclaim
         if not uid:
             uid, reclaim = str((await self._cluster.create(manifest, namespace))["metadata"]["uid"]), True
         if reclaim:
-            await self._reclaim(manifest, namespace, uid)
-        await self._cluster.apply(_with_metadata(manifest, uid=uid), namespace)
+            version = await self._reclaim(manifest, namespace, uid, version)
+        fence = {"resourceVersion": version} if version else {}
+        await self._cluster.apply(_with_metadata(manifest, uid=uid, **fence), namespace)
 
-    async def _reclaim(self, manifest: Manifest, namespace: str, uid: str) -> None:
+    async def _reclaim(self, manifest: Manifest, namespace: str, uid: str, version: str) -> str:
         """Make what others set ours, so that the apply which follows removes what we don't want. A controller that
-        reports a status meanwhile, as on every new object, is no reason to look at the group anew."""
+        reports a status meanwhile, as on every new object, is no reason to look at the group anew, unless nothing may
+        have changed since ``version``. Then that of the object as it is now is returned, else ""."""
         key = ObjectKey(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
         for attempts_left in reversed(range(RECLAIM_ATTEMPTS)):
             live = await self._cluster.get(kind_of(key), namespace, key.name)
             if live is None:
-                return  # the apply will say so
+                return version  # the apply will say so
             metadata = live["metadata"]
             patch = {
                 "uid": uid,
-                "resourceVersion": metadata["resourceVersion"],
+                "resourceVersion": version or metadata["resourceVersion"],
                 "managedFields": reclaimed(metadata.get("managedFields") or [], key.api_version),
             }
             try:
-                await self._cluster.patch(kind_of(key), namespace, key.name, {"metadata": patch})
+                changed = await self._cluster.patch(kind_of(key), namespace, key.name, {"metadata": patch})
             except Conflict:
-                if not attempts_left:
+                if version or not attempts_left:
                     raise
             else:
-                return
+                return str(changed["metadata"]["resourceVersion"]) if version else ""
+        raise AssertionError("the last attempt ends in one way or the other")
 
     async def _write_secret(self, action: CreateSecret | ReplaceSecret, sight: Sight) -> None:
         resource = sight.seen.resource
@@ -190,7 +194,7 @@ class Actor:
         elif isinstance(action, DeletePod):
             await self._cluster.delete(POD.key(action.pod), namespace, action.uid, action.resource_version)
         elif isinstance(action, DeleteClaim):
-            await self._cluster.delete(CLAIM.key(action.claim), namespace, action.uid)
+            await self._cluster.delete(CLAIM.key(action.claim), namespace, action.uid, action.resource_version)
         elif isinstance(action, LabelClaim):
             labels = {names.RETIRED: action.retired or None}
             patch: Json = {"metadata": {"uid": action.uid, "labels": labels}}

@@ -28,12 +28,14 @@ class SetFinalizer:
 class ApplyObject:
     """Server-side apply, with our field manager. ``uid`` is that of the live object, "" to create it.
 
+    ``resource_version``: refused if the object changed since it was seen, for what decides how many pods there are.
     ``reclaim``: fields that others added are ours to remove first (entries of managedFields rewritten).
     """
 
     manifest: Manifest
     uid: str = ""
     reclaim: bool = False
+    resource_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,12 @@ class DeletePod:
 
 @dataclass(frozen=True)
 class DeleteClaim:
+    """``resource_version``: refused if the claim changed since it was seen, so that one that is used again stays."""
+
     claim: str
     uid: str
     reason: str
+    resource_version: str = ""
 
 
 @dataclass(frozen=True)

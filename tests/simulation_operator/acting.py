@@ -21,8 +21,8 @@ def act(world: World, action: a.Action) -> None:
         case a.SetFinalizer(present):
             world.finalizers = [names.FINALIZER] if present else []
             world.gone = world.deleted and not present
-        case a.ApplyObject(manifest, uid):
-            _apply(world, manifest, uid)
+        case a.ApplyObject(manifest, uid, _, version):
+            _apply(world, manifest, uid, version)
         case a.CreateSecret(name, data, owned):
             if name in world.secrets:
                 raise Refused(f"{name} exists")
@@ -41,7 +41,8 @@ def act(world: World, action: a.Action) -> None:
             _leading(world)
             world.pairs[pair.base, pair.quote] = pair
         case a.LabelClaim(claim, uid, retired):
-            _claim(world, claim, uid).retired = retired
+            labelled = _claim(world, claim, uid)
+            labelled.retired, labelled.version = retired, world.number()
         case a.GrowClaim(claim, uid, size):
             _claim(world, claim, uid).requested = size
         case _:
@@ -50,8 +51,11 @@ def act(world: World, action: a.Action) -> None:
 
 def _disrupt(world: World, action: a.Action) -> None:
     match action:
-        case a.DeleteClaim(claim, uid):
-            _claim(world, claim, uid).terminating = True
+        case a.DeleteClaim(claim, uid, _, version):
+            given_up = _claim(world, claim, uid)
+            if version and str(given_up.version) != version:
+                raise Refused(f"{claim} changed")
+            given_up.terminating = True
         case a.DeletePod(pod, uid, _, version):
             found = _pod(world, pod, uid)
             if version and str(found.version) != version:
@@ -78,11 +82,13 @@ def _leading(world: World) -> Life:
     return life
 
 
-def _apply(world: World, manifest: Any, uid: str) -> None:
+def _apply(world: World, manifest: Any, uid: str, expected: str) -> None:
     key = ObjectKey(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"])
     live = world.objects.get(key)
     if (live["metadata"]["uid"] if live is not None else "") != uid:
         raise Refused(f"{key} is another one")
+    if expected and live is not None and live["metadata"]["resourceVersion"] != expected:
+        raise Refused(f"{key} changed")
     made = copy.deepcopy(dict(manifest))
     generation = (
         live["metadata"]["generation"] + (live["spec"] != made["spec"]) if live is not None and "spec" in made else 1

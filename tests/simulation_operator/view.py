@@ -105,6 +105,7 @@ def _claim(world: World, claim: Claim) -> ClaimSeen:
         retired=claim.retired,
         node=claim.node,
         node_exists=not claim.node or claim.node in world.machines,
+        resource_version=str(claim.version),
     )
 
 

@@ -50,6 +50,7 @@ class Claim:
     retired: str = ""
     terminating: bool = False
     disk: Disk | None = None
+    version: int = 0
 
 
 @dataclass

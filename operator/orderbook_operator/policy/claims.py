@@ -5,7 +5,9 @@ member of its name. Where no leader can be asked, that label tells which ordinal
 before a pod of this ordinal is wanted again: the node then sees that its id isn't in the configuration, moves the old
 directory aside and comes as a new member.
 
-With ``retention: Delete`` a retired claim is deleted when its pod is gone; with Retain it stays.
+With ``retention: Delete`` a retired claim is deleted when its pod is gone; with Retain it stays. The label comes first,
+and the deletion is refused if the claim changed since: who lost the lease meanwhile can't delete what another operator
+has given to a new member.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def delete(seen: Observation, size: Size) -> Plan:
     for claim in sorted(seen.claims, key=lambda claim: claim.ordinal):
         unused = not claim.terminating and claim.retired and _has_left(seen, claim, size)
         if unused and seen.pod(names.pod(seen.name, claim.ordinal)) is None:
-            return do(DeleteClaim(claim.name, claim.uid, f"its member {claim.retired} left the group"))
+            reason = f"its member {claim.retired} left the group"
+            return do(DeleteClaim(claim.name, claim.uid, reason, claim.resource_version))
     return NOTHING
 
 

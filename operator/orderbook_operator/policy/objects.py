@@ -2,7 +2,8 @@
 wanted any more. A same-named object that isn't ours is left alone, whatever it is.
 
 The StatefulSet goes by what is in force rather than by what the spec renders: its template (``template``), its size
-(``size``), and the claim templates that it was made with, which can't change.
+(``size``), and the claim templates that it was made with, which can't change. It is changed only as it was seen, by
+resourceVersion: its size ends pods, and a request of an operator that has lost the lease meanwhile may arrive late.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def stateful_set(seen: Observation, size: Size, choice: Choice) -> Plan:
     if any(notes.values()):  # an empty map is none, to the API server
         metadata["annotations"] = {key: value for key, value in notes.items() if value}
     spec = {**manifest["spec"], "ordinals": {"start": size.first}}  # written even if 0: only then its drift is seen
-    return _put_right(seen, seen.stateful_set_key, {**manifest, "metadata": metadata, "spec": spec})
+    return _put_right(seen, seen.stateful_set_key, {**manifest, "metadata": metadata, "spec": spec}, fenced=True)
 
 
 def key_of(manifest: Manifest) -> ObjectKey:
@@ -89,11 +90,15 @@ def _voters(seen: Observation) -> int:
     return known or begin
 
 
-def _put_right(seen: Observation, key: ObjectKey, manifest: Manifest) -> Plan:
+def _put_right(seen: Observation, key: ObjectKey, manifest: Manifest, *, fenced: bool = False) -> Plan:
+    """``fenced``: only if nothing has changed in the live object since it was seen."""
     live = seen.objects.get(key)
     if key in seen.foreign or (live is not None and "deletionTimestamp" in live["metadata"]):
         return NOTHING
     if live is None:
         return do(ApplyObject(manifest))
     found = drift(manifest, live)
-    return do(ApplyObject(manifest, uid_of(live), bool(found.foreign_managers))) if found is not None else NOTHING
+    if found is None:
+        return NOTHING
+    version = str(live["metadata"]["resourceVersion"]) if fenced else ""
+    return do(ApplyObject(manifest, uid_of(live), bool(found.foreign_managers), version))

@@ -34,9 +34,8 @@ def replace(seen: Observation) -> Plan:
     if claim is None or not claim.node or claim.node_exists:
         return NOTHING
     if not claim.terminating:
-        return do(
-            DeleteClaim(claim.name, claim.uid, f"{claim.node} is gone, and {names.REPLACE_MEMBER} gives {asked} up")
-        )
+        reason = f"{claim.node} is gone, and {names.REPLACE_MEMBER} gives {asked} up"
+        return do(DeleteClaim(claim.name, claim.uid, reason, claim.resource_version))
     if pod is not None and not pod.terminating and not pod.running:
         reason = "its volume was given up; it comes back with a new one"
         return do(DeletePod(pod.name, pod.uid, reason, pod.resource_version))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -151,6 +151,18 @@ async def test_fields_of_others_are_reclaimed_before_the_apply(server: ApiServer
     assert apply[2]["spec"] == {"clusterIP": "None"}
 
 
+@pytest.mark.parametrize("reclaim", [False, True])
+async def test_what_decides_how_many_pods_there_are_is_changed_only_as_it_was_seen(
+    server: ApiServer, actor: Actor, reclaim: bool
+) -> None:
+    live = stored(server, "Service", "eth")["metadata"]
+    late = a.ApplyObject(SERVICE_MANIFEST, live["uid"], reclaim, live["resourceVersion"])
+    assert (await actor.act(late, sight())).outcome is Outcome.DONE
+    server.objects[f"{CORE}/services/eth"]["spec"] = {}
+    assert (await actor.act(late, sight())).outcome is Outcome.STALE
+    assert server.objects[f"{CORE}/services/eth"]["spec"] == {}
+
+
 async def test_a_status_that_is_reported_meanwhile_does_not_stop_a_takeover(
     server: ApiServer, cluster: Cluster, actor: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,9 +233,18 @@ async def test_what_is_removed_is_exactly_what_was_seen(
     assert (await actor.act(action(live["metadata"]["uid"]), sight())).outcome is Outcome.DONE  # gone is gone
 
 
-async def test_a_pod_that_has_changed_since_is_not_deleted_as_not_running(server: ApiServer, actor: Actor) -> None:
-    live = stored(server, "Pod", "eth-0")
-    action = a.DeletePod("eth-0", live["metadata"]["uid"], "why", "1")
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        ("Pod", lambda uid: a.DeletePod("eth-0", uid, "its container isn't running", "1")),
+        ("PersistentVolumeClaim", lambda uid: a.DeleteClaim("eth-0", uid, "its member left", "1")),
+    ],
+)
+async def test_what_has_changed_since_is_not_deleted(
+    server: ApiServer, actor: Actor, kind: str, action: Callable[[str], Any]
+) -> None:
+    live = stored(server, kind, "eth-0")
+    action = action(live["metadata"]["uid"])
     assert (await actor.act(action, sight())).outcome is Outcome.STALE
     assert (
         await actor.act(replace(action, resource_version=live["metadata"]["resourceVersion"]), sight())

@@ -385,7 +385,8 @@ def test_a_failed_template_is_taken_back_and_both_are_recorded_in_one_update():
     rolled = changed(seen, NEW_IMAGE)
     (applied,) = planned(rolled).actions
     assert isinstance(applied, a.ApplyObject)
-    manifest = {**applied.manifest, "metadata": {**applied.manifest["metadata"], "uid": seen.stateful_set.uid}}
+    now = {"uid": seen.stateful_set.uid, "resourceVersion": "99"}
+    manifest = {**applied.manifest, "metadata": {**applied.manifest["metadata"], **now}}
     rendered = manifest["spec"]["template"]["metadata"]["annotations"][names.TEMPLATE]
     rolling = changed(
         replace(rolled, objects={**rolled.objects, rolled.stateful_set_key: manifest}),
