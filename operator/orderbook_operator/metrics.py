@@ -39,7 +39,7 @@ PHASES = (*get_args(Phase), "Unknown")
 class PassResult(Enum):
     """How a pass over a group ended."""
 
-    CONVERGED = "converged"  # nothing to do, and nothing to wait for
+    CONVERGED = "converged"  # nothing to do, nothing to wait for, every member up
     WAITING = "waiting"  # something wanted isn't possible now; the status says what
     ACTED = "acted"
     STALE = "stale"  # what was decided was overtaken: another pass follows

@@ -59,7 +59,7 @@ from orderbook_operator.seen import (
 
 OWNED_KINDS = (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET, NETWORK_POLICY, SERVICE_ACCOUNT)
 LISTENERS = ("peers", "clients", "probes")
-KNOWN_SECONDS = 30.0
+KNOWN_SECONDS = 10.0
 
 _logger = logging.getLogger("orderbook.operator.observe")
 

@@ -133,12 +133,12 @@ class Reconciler:
             if result.outcome is not Outcome.REFUSED or not isinstance(action, INDEPENDENT):
                 break
         waits = (*planned.waits, *_wait_for(failed))
-        await self._report(sight, Plan(tuple(done), waits), failed)
+        all_is_well = await self._report(sight, Plan(tuple(done), waits), failed)
         about = (
             tuple((type(action).__name__, *_subject(action).values()) for action in planned.actions),
             tuple(wait.reason for wait in planned.waits),
         )
-        return Passed(_result_of(planned, failed), about, sight)
+        return Passed(_result_of(planned, failed, all_is_well), about, sight)
 
     def _tell(self, key: Key, action: Action, result: Result) -> None:
         kind = type(action).__name__
@@ -149,24 +149,26 @@ class Reconciler:
         else:
             _logger.warning("not done: %s", result.message, extra={"fields": fields})
 
-    async def _report(self, sight: Sight, planned: Plan, failed: tuple[Action, Result] | None) -> None:
-        """Status and Events; neither once the lease is lost."""
+    async def _report(self, sight: Sight, planned: Plan, failed: tuple[Action, Result] | None) -> bool:
+        """Status and Events; neither once the lease is lost. Whether the status says that all is well."""
         resource = sight.seen.resource
         report = status.report(sight.seen, planned)
+        all_is_well = _is_well(report.status)
         self._metrics.shows((resource.namespace, resource.name), report.status.get("phase"))
         if not self._may_act():
-            return
+            return all_is_well
         patch = _patch(sight.raw, report.status)
         if patch:
             try:
                 await self._cluster.patch(GROUP, resource.namespace, resource.name, {"status": patch}, "status")
             except NotFound:
-                return  # it went away with its finalizer
+                return all_is_well  # it went away with its finalizer
         about = About(resource.namespace, resource.name, resource.metadata.uid)
         said = [(event.type, event.reason, event.message) for event in report.events]
         if failed is not None and failed[1].outcome is Outcome.REFUSED:
             said.append(("Warning", f"{type(failed[0]).__name__}Refused", failed[1].message))
         await asyncio.gather(*(self._recorder.record(about, *event) for event in said))
+        return all_is_well
 
 
 def _wait_for(failed: tuple[Action, Result] | None) -> tuple[Wait, ...]:
@@ -196,14 +198,20 @@ def _template_of(manifest: Manifest) -> str:
     return str((manifest["spec"]["template"]["metadata"].get("annotations") or {}).get(names.TEMPLATE, ""))
 
 
-def _result_of(planned: Plan, failed: tuple[Action, Result] | None) -> PassResult:
+def _is_well(report: Json) -> bool:
+    holds = {one["type"] for one in report["conditions"] if one["status"] == "True"}
+    return "Ready" in holds and "Degraded" not in holds
+
+
+def _result_of(planned: Plan, failed: tuple[Action, Result] | None, all_is_well: bool) -> PassResult:
+    """Only a group that is well is at rest: what ails another one (a cluster node that is down) comes with no Event."""
     if failed is not None:
         refused = failed[1].outcome is Outcome.REFUSED
         blocked = failed[1].outcome is Outcome.BLOCKED
         return PassResult.REFUSED if refused else PassResult.WAITING if blocked else PassResult.STALE
     if planned.actions:
         return PassResult.ACTED
-    return PassResult.WAITING if planned.waits else PassResult.CONVERGED
+    return PassResult.CONVERGED if all_is_well and not planned.waits else PassResult.WAITING
 
 
 def _patch(raw: Json, wanted: Json) -> Json:

@@ -15,12 +15,12 @@ from orderbook_operator.act import DONE, Outcome, Result
 from orderbook_operator.cluster import Cluster, Unreachable
 from orderbook_operator.events import Recorder
 from orderbook_operator.metrics import Metrics, PassResult
-from orderbook_operator.observation import Observation, PodSeen, StatefulSetSeen
+from orderbook_operator.observation import PodSeen, StatefulSetSeen
 from orderbook_operator.observe import Sight
 from orderbook_operator.policy.decision import Plan, Reason, Wait
 from orderbook_operator.reconcile import Reconciler, Upgrades
 from orderbook_operator.resource import OrderBookGroup
-from unit.operator import api_server, resources
+from unit.operator import api_server, groups_seen, resources
 from unit.operator.api_server import ApiServer, Faults
 
 NAMESPACE = resources.NAMESPACE
@@ -41,7 +41,7 @@ class Told:
         self.seen: dict[str, Any] = {}
 
     async def look(self, raw: dict[str, Any]) -> Sight:
-        observation = Observation(1000.0, OrderBookGroup.from_object(raw), "image")
+        observation = replace(groups_seen.at_rest(), resource=OrderBookGroup.from_object(raw))
         return Sight(replace(observation, **self.seen), raw)
 
     async def look_again(self, sight: Sight) -> Sight | None:
@@ -218,7 +218,7 @@ async def test_a_status_is_written_once_and_again_only_when_it_changed(
     server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
 ) -> None:
     assert (await passes.full(KEY)).result is PassResult.CONVERGED
-    assert status(server)["ready"] == "0/3"
+    assert status(server)["ready"] == "3/3"
     server.requests.clear()
     assert (await passes.full(KEY)).result is PassResult.CONVERGED
     assert [method for method, _, _ in server.requests] == ["GET"]
@@ -227,7 +227,8 @@ async def test_a_status_is_written_once_and_again_only_when_it_changed(
     assert condition(server, "Progressing")["message"] == "eth-0: sees 1 member"
 
 
-async def test_what_the_status_says_no_more_is_taken_out(server: ApiServer, passes: Reconciler) -> None:
+async def test_what_the_status_says_no_more_is_taken_out(server: ApiServer, passes: Reconciler, told: Told) -> None:
+    told.seen = {"group": None}
     server.objects[PATH]["status"] = {"leader": "eth-7", "fromAnotherVersion": True}
     await passes.full(KEY)
     assert "leader" not in status(server)
@@ -274,6 +275,16 @@ async def test_at_rest_nothing_is_asked_of_the_api_server(
     passed = await passes.quick(KEY, sight)
     assert passed.result is PassResult.CONVERGED
     assert not server.requests
+
+
+async def test_a_group_with_a_member_that_is_down_is_not_at_rest(
+    passes: Reconciler, told: Told, planned: list[Plan]
+) -> None:
+    """Nothing can be done, and nobody tells of a cluster node that is lost: it has to be looked at again."""
+    down = groups_seen.down(1)(groups_seen.at_rest())
+    told.seen = {"pods": down.pods, "group": down.group}
+    await passes.full(KEY)
+    assert (await passes.full(KEY)).result is PassResult.WAITING
 
 
 @pytest.mark.parametrize("found", ["a plan", "another status", "no leader"])
