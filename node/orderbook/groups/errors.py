@@ -27,6 +27,8 @@ class Unavailable(GroupError):
         "quarantined",
         "halted",
         "stopped",
+        "too_many_streams",
+        "too_many_streams_of_one",
     )
 
     def __init__(self, reason: str) -> None:

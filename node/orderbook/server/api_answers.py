@@ -45,10 +45,11 @@ class Failure(f.Document):
 
 
 class StreamError(f.Document):
-    """``code`` is why; of 503 a reason for which this node serves nobody now."""
+    """``code`` is why; of 503 the reason why this node serves nobody now, or ``unavailable`` with a ``reason``."""
 
     code: str
     message: str
+    reason: str = ""
 
 
 class StreamFailure(f.Document):

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orderbook.book.administration import is_pair_name
 from orderbook.network.handshake import is_address
+from orderbook.server.client_sockets import MAX_STREAMS, MAX_STREAMS_OF_ONE
 
 ENVIRONMENT_PREFIX = "ORDERBOOK_"
 CLIENT_VARIABLES = (  # for commands that talk to nodes: none of a node's own
@@ -65,10 +66,14 @@ class StorageSection(_Section):
 
 
 class StreamsSection(_Section):
-    """How far back this node can resume a stream of fills, events or book changes: what comes first bounds it."""
+    """How far back this node can resume a stream of fills, events or book changes: what comes first bounds it.
+    ``max_open``: WebSockets of clients at the same time, ``max_open_of_one``: of one principal.
+    """
 
     retained_entries: Annotated[int, Field(ge=1_000, le=10_000_000)] = 200_000
     retained_bytes: Annotated[int, Field(ge=16 << 20, le=64 << 30)] = 256 << 20
+    max_open: Annotated[int, Field(ge=1, le=100_000)] = MAX_STREAMS
+    max_open_of_one: Annotated[int, Field(ge=1, le=100_000)] = MAX_STREAMS_OF_ONE
 
 
 class DiscoverySection(_Section):

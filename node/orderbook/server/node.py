@@ -88,7 +88,8 @@ class Node:
         self._credentials = CredentialWatch(runtime, CredentialFiles.of(configuration), credentials)
         self._credentials.on_change = self._take
         self._access = _access(configuration, credentials, runtime)
-        self._sockets = ClientSockets(runtime, self._access)
+        kept = configuration.streams
+        self._sockets = ClientSockets(runtime, self._access, kept.max_open, kept.max_open_of_one)
         tls = NetworkOptions(server_tls=self._credentials.peer_server, client_tls=self._credentials.peer_client)
         self._peers = Peers(runtime, configuration.name, configuration.network, tls)
         self._vitals = Vitals(

@@ -21,6 +21,7 @@ from orderbook.book import Order
 from orderbook.groups.errors import Unavailable
 from orderbook.runtime import Runtime
 from orderbook.server.access import Grant
+from orderbook.server.api_errors import RETRY_AFTER
 from orderbook.server.client_sockets import ClientSockets
 from orderbook.server.websocket import WebSocketConnection
 from orderbook.streams.audience import FeedKind
@@ -155,4 +156,5 @@ def feed_request(kind: FeedKind, request: web.Request) -> FeedRequest:
 
 
 def _problem(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"error": {"code": code, "message": message}}, status=status)
+    headers = RETRY_AFTER if status == 503 else None
+    return web.json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)

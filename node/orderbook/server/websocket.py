@@ -12,7 +12,14 @@ from orderbook.wire.roles import Role
 
 MAX_QUEUED_BYTES = 32 << 20
 GOING_AWAY = "going_away"  # the reason for which a client goes to another node at once
+TOO_MANY_STREAMS = "too_many_streams"
+TOO_MANY_STREAMS_OF_ONE = "too_many_streams_of_one"
 CLOSE_SECONDS = 2.0
+_CODES = {
+    GOING_AWAY: WSCloseCode.GOING_AWAY,
+    TOO_MANY_STREAMS: WSCloseCode.TRY_AGAIN_LATER,
+    TOO_MANY_STREAMS_OF_ONE: WSCloseCode.TRY_AGAIN_LATER,
+}
 
 
 class WebSocketConnection:
@@ -90,6 +97,6 @@ class WebSocketConnection:
                     break
                 self._wake.clear()
                 await self._wake.wait()
-        code = WSCloseCode.GOING_AWAY if self._reason == GOING_AWAY else WSCloseCode.POLICY_VIOLATION
+        code = _CODES.get(self._reason or "", WSCloseCode.POLICY_VIOLATION)
         with suppress(ConnectionError):
             await self._socket.close(code=code, message=(self._reason or "").encode()[:120])

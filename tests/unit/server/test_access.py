@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from unittest.mock import Mock
 
 import pytest
 import pytest_asyncio
 from aiohttp import WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from orderbook.server.access import KEY_DROPPED, OpenAccess, TokenAccess
+from orderbook.server.access import KEY_DROPPED, Grant, OpenAccess, TokenAccess
 from orderbook.server.application import client_application
 from orderbook.server.client_sockets import ClientSockets
 from orderbook.streams.feed import Feeds
+from orderbook.streams.members import MemberStreams
 from orderbook.tokens import Refusal, TokenKeys
 from orderbook.wire.feed_frames import JSON_SUBPROTOCOL
 from orderbook.wire.order_frames import SUBPROTOCOL
+from orderbook.wire.roles import Role
 from unit.server.http_client import CheckedClient
-from unit.server.members import PAIR, SECONDS, Members, until
+from unit.server.members import PAIR, SECONDS, LocalChannel, Members, until
 from unit.server.tokens import Minter
 
 MINTER = Minter()
@@ -217,3 +221,60 @@ async def test_elsewhere_than_on_loopback_any_name_will_do(alone: Members) -> No
     async with client.get("/v1/pairs", headers={"Host": "eth.trading.svc:8443"}) as answer:
         assert answer.status == 200
     await client.close()
+
+
+# --- how many --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["orders", "fills", "members"])
+async def test_streams_are_bounded_in_number_and_by_principal(alone: Members, path: str) -> None:
+    house = House(alone, MINTER.access())
+    house.sockets = ClientSockets(alone.runtime, house.access, most=3, most_of_one=2)
+    streams = MemberStreams(alone.runtime, LocalChannel({}, "a"), "a")
+    application = client_application(
+        alone.runtime, alone.groups["a"], house.feeds, access=house.access, sockets=house.sockets, streams=streams
+    )
+    client = await CheckedClient.open(application)
+
+    async def connect(name: str):
+        url = f"/v1/streams/{path}"
+        return await client.client.ws_connect(url, headers=MINTER.header("admin", name), protocols=(SUBPROTOCOL,))
+
+    async def refused(name: str) -> str:
+        url = f"/v1/streams/{path}"
+        answer = await client.client.get(url, headers=MINTER.header("admin", name))
+        assert answer.status == 503 and "Retry-After" in answer.headers
+        error = (await answer.json())["error"]
+        with pytest.raises(WSServerHandshakeError) as raised:
+            await connect(name)
+        assert raised.value.status == 503
+        return str(error.get("reason") or error["code"])
+
+    first, second = await connect("alice"), await connect("alice")
+    await until(lambda: len(house.sockets) == 2, "both are open")
+    assert await refused("alice") == "too_many_streams_of_one"
+    third = await connect("bob")
+    await until(lambda: len(house.sockets) == 3, "another's is open")
+    assert await refused("carol") == "too_many_streams"
+    await first.close()
+    await until(lambda: len(house.sockets) == 2, "one ends")
+    fourth = await connect("alice")
+    for socket in (second, third, fourth):
+        assert not socket.closed
+        await socket.close()
+    await client.close()
+    house.feeds.close()
+
+
+async def test_of_streams_that_come_at_once_the_last_are_told_to_try_later(alone: Members) -> None:
+    house = House(alone, OpenAccess())
+    house.sockets = ClientSockets(alone.runtime, house.access, most=2, most_of_one=1)  # without tokens nobody is one
+    grant = Grant("admin", Role.ADMIN)
+    closed = []
+    with ExitStack() as stack:
+        for _ in range(3):
+            connection = Mock(close=closed.append)
+            stack.enter_context(house.sockets.opened(connection, grant))
+    assert closed == ["too_many_streams"]
+    assert len(house.sockets) == 0 and house.sockets._of_one == {}
+    house.feeds.close()
