@@ -101,6 +101,8 @@ def _is_ready(seen: Observation, plan: Plan) -> Condition:
     voters = sum(member.role == "voter" for member in group.members) if group is not None else 0
     if count == voters == wanted:
         return _condition("Ready", "True", "AllMembersUp", f"{count} of {wanted} members are up")
+    if count > wanted:
+        return _condition("Ready", "False", "MembersToLeave", f"{count} members are up, {wanted} are wanted")
     why = plan.waits[0] if plan.waits else None
     reason = "NoQuorum" if group is None else why.reason.value if why is not None else "MembersMissing"
     return _condition("Ready", "False", reason, f"{count} of {wanted} members are up")
@@ -129,6 +131,8 @@ def _progressing(seen: Observation, plan: Plan) -> Condition:
         return _condition("Progressing", "True", Reason.MEMBERS_CATCH_UP.value, sentence)
     if plan.waits:
         return _condition("Progressing", "False", plan.waits[0].reason.value, "waits: see Degraded")
+    if seen.resource.spec.paused:
+        return _condition("Progressing", "False", "SpecPaused", "nothing of the spec is done until paused is false")
     return _condition("Progressing", "False", "Converged", "the group is as the spec asks")
 
 

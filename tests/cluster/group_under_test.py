@@ -18,6 +18,10 @@ from cluster.operator_release import TEST_RUN, OperatorRelease
 from orderbook_operator import names
 from orderbook_operator.policy.quorum import quorum
 
+# No two members on one node of the cluster: for tests that take a node away. By default that is a preference only.
+APART = {
+    "topologySpread": [{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]
+}
 LONG = 600.0  # seconds that a test waits for what takes a group up to a minute
 PAIRS = [{"base": "ETH", "quote": "USDC", "tickSize": "0.01", "lotSize": "0.001"}]
 LOOK_SECONDS = 0.2

@@ -20,7 +20,7 @@ async def test_nothing_is_done_to_a_paused_group_until_it_goes_on(operator: Oper
     await group.change(paused=True)
     resource = await group.until("says that it is paused", lambda resource: condition(resource, "Paused") == "True")
     assert resource["status"]["phase"] == "Paused"
-    assert reason(resource, "Paused") == "SpecPaused"
+    assert (reason(resource, "Paused"), reason(resource, "Progressing")) == ("SpecPaused", "SpecPaused")
     assert condition(resource, "Quorate") == "True", "the group itself goes on"
 
     pod = {"labels": {TEST_RUN: group.namespace}, "env": [{"name": "ROLL", "value": "1"}]}

@@ -120,7 +120,18 @@ ROWS: list[tuple[str, list[Change], str, dict[str, tuple[str, str]]]] = [
         "Updating",
         {"Ready": ("False", "MembersMissing"), "Progressing": ("True", "Updated")},
     ),
-    ("paused", [spec(paused=True)], "Paused", {"Paused": ("True", "SpecPaused")}),
+    (
+        "shrinkage",
+        [spec(replicas=1)],
+        "Updating",
+        {"Ready": ("False", "MembersToLeave"), "Progressing": ("True", "MembersChanged")},
+    ),
+    (
+        "paused",
+        [spec(paused=True)],
+        "Paused",
+        {"Progressing": ("False", "SpecPaused"), "Paused": ("True", "SpecPaused")},
+    ),
     (
         "deleted",
         [metadata(deletion_timestamp="2026-01-01T00:00:00Z")],
