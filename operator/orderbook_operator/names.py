@@ -27,6 +27,9 @@ TEMPLATE = f"{API_GROUP}/template"
 PROVEN_TEMPLATE = f"{API_GROUP}/proven-template"
 # On the StatefulSet: the rendering whose roll was stopped. Written with the template that replaces it, in one update.
 FAILED_TEMPLATE = f"{API_GROUP}/failed-template"
+# On the StatefulSet: what the user asked of the pods when its template was rendered. If the same is rendered otherwise,
+# it is the operator that has changed.
+ASKED = f"{API_GROUP}/asked"
 # On the StatefulSet, while it is narrowed to a survivor: <name>/<id>@<incarnation>, the word that was given.
 RECOVERING = f"{API_GROUP}/recovering"
 # On a claim: the id of the member that left the configuration. Growing again removes it.

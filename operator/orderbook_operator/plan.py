@@ -103,7 +103,9 @@ def _secrets(seen: Observation, draw: Callable[[int], bytes]) -> Plan:
 
 def _pods_and_members(seen: Observation) -> Plan:
     target = size.wanted(seen)
-    choice = template.choose(seen, manifests.template_hash(seen.resource, seen.default_image))
+    choice = template.choose(
+        seen, manifests.template_hash(seen.resource, seen.default_image), manifests.asked_hash(seen.resource)
+    )
     changed = objects.stateful_set(seen, target, choice)
     result = choice.waits + claims.plan(seen, target) + changed
     if changed.actions:

@@ -10,7 +10,7 @@ reserved names. Secrets are not built here: they are never applied; see ``creden
 from orderbook_operator.manifests.compare import Drift, drift
 from orderbook_operator.manifests.disruption_budget import disruption_budget
 from orderbook_operator.manifests.network_policies import network_policies
-from orderbook_operator.manifests.pod_template import pod_template, template_hash
+from orderbook_operator.manifests.pod_template import asked_hash, pod_template, template_hash
 from orderbook_operator.manifests.service_account import service_account
 from orderbook_operator.manifests.service_monitor import service_monitor
 from orderbook_operator.manifests.services import client_service, peer_service
@@ -18,6 +18,7 @@ from orderbook_operator.manifests.stateful_set import stateful_set, with_claim_t
 
 __all__ = [
     "Drift",
+    "asked_hash",
     "client_service",
     "disruption_budget",
     "drift",

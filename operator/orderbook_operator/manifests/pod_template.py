@@ -27,6 +27,12 @@ IDENTITY = "/etc/orderbook/identity"
 CREDENTIALS = "/etc/orderbook/credentials"
 OWN_CERTIFICATE = "/etc/orderbook/client-certificate"  # of the user, for the port of clients
 
+# The parts of a spec that pods are rendered from.
+ASKED_OF_PODS = (
+    "image", "image_pull_policy", "image_pull_secrets", "raft", "streams", "auth", "tls", "resources", "scheduling",
+    "pod",
+)  # fmt: skip
+
 _TICK = Duration("50ms")
 
 
@@ -40,6 +46,12 @@ def pod_template(group: OrderBookGroup, image: str) -> dict[str, Any]:
 def template_hash(group: OrderBookGroup, image: str) -> str:
     """16 hex digits: equal for equal templates, on every Python and in every process."""
     return _hash(_template(group, image))
+
+
+def asked_hash(group: OrderBookGroup) -> str:
+    """16 hex digits of what the user asks of the pods, whatever this operator renders from it, and with which image if
+    the spec names none. Fields left at their defaults don't count: a later definition may have others, or more."""
+    return _hash(group.spec.model_dump(mode="json", include=set(ASKED_OF_PODS), exclude_defaults=True))
 
 
 def _hash(template: dict[str, Any]) -> str:

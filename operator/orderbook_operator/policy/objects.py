@@ -55,6 +55,7 @@ def stateful_set(seen: Observation, size: Size, choice: Choice) -> Plan:
     notes = {
         names.PROVEN_TEMPLATE: choice.proven,
         names.FAILED_TEMPLATE: choice.failed,
+        names.ASKED: choice.asked,
         names.RECOVERING: size.recovering,
     }
     metadata: dict[str, Any] = dict(manifest["metadata"])

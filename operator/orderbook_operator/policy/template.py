@@ -14,8 +14,8 @@ no StatefulSet              the rendered template
 it has the rendered one     the same: drift in it is mended. Its pods failed: the proven one
 it has another one          that one, as the ControllerRevision of its pods has it (the live one may have been edited),
                             but the rendered one
-                            - with a leader, once the first pod may go (``roll``), and no other group rolls for an
-                              upgrade of the operator
+                            - with a leader, once the first pod may go (``roll``). If it is an upgrade of the operator
+                              that renders otherwise, not while another group rolls: who changes a spec waits for nobody
                             - without one, if a pod's container doesn't run: that can't hurt, and may heal
 =========================== ========================================================================================
 """
@@ -34,31 +34,32 @@ from orderbook_operator.policy.quorum import down, is_up
 
 @dataclass(frozen=True)
 class Choice:
-    """``manifest`` None is the rendered template. ``proven`` and ``failed`` are hashes, "" for none."""
+    """``manifest`` None is the rendered template. ``proven``, ``failed`` and ``asked`` are hashes, "" for none."""
 
     manifest: Manifest | None = None
     proven: str = ""
     failed: str = ""
     waits: Plan = NOTHING
+    asked: str = ""
 
 
-def choose(seen: Observation, rendered: str) -> Choice:
-    """``rendered`` is the hash of what the spec renders to now."""
+def choose(seen: Observation, rendered: str, asked: str) -> Choice:
+    """``rendered`` is the hash of what the spec renders to now, ``asked`` that of what the user asks of the pods."""
     live = seen.stateful_set
     if live is None:
-        return Choice()
+        return Choice(asked=asked)
     proven, failed = live.template if _is_proven(seen) else _annotation(seen, names.PROVEN_TEMPLATE), _failed(seen)
     failed = failed if failed == rendered else ""
     if live.template == rendered:
         back = _revision(seen, proven) if proven not in ("", rendered) and late(seen) else None
         if back is None:
-            return Choice(None, proven)
-        return Choice(back.template, proven, rendered)
-    kept = _kept(seen)
+            return Choice(None, proven, asked=asked)
+        return Choice(back.template, proven, rendered, asked=asked)
+    kept, before = _kept(seen), _annotation(seen, names.ASKED)
     if failed:
-        return Choice(kept, proven, failed, wait(Reason.ROLL_STOPPED, stopped(rendered)))
-    waits = _holds(seen)
-    return Choice(None, proven) if waits is None else Choice(kept, proven, "", waits)
+        return Choice(kept, proven, failed, wait(Reason.ROLL_STOPPED, stopped(rendered)), before)
+    waits = _holds(seen, is_upgrade=before in ("", asked))
+    return Choice(None, proven, asked=asked) if waits is None else Choice(kept, proven, "", waits, before)
 
 
 def stopped(failed: str) -> str:
@@ -98,7 +99,7 @@ def _is_proven(seen: Observation) -> bool:
     return is_done and group is not None and group.settled and not down(seen, group)
 
 
-def _holds(seen: Observation) -> Plan | None:
+def _holds(seen: Observation, *, is_upgrade: bool) -> Plan | None:
     """Why the rendered template isn't applied yet, None if it is to be."""
     if recovery.alone(seen) is not None:
         return NOTHING
@@ -108,8 +109,8 @@ def _holds(seen: Observation) -> Plan | None:
         return wait(Reason.NO_LEADER, f"a new template waits for a leader: {seen.unanswered or 'no answer'}")
     if not identity.is_known(seen):
         return NOTHING
-    if not seen.may_upgrade:
-        return wait(Reason.UPGRADE_QUEUED, "a new template waits until another group is done")
+    if is_upgrade and not seen.may_upgrade:
+        return wait(Reason.UPGRADE_QUEUED, "the operator's new template waits until another group is done with its own")
     first = roll.may_begin(seen)
     return None if first.actions else first
 

@@ -335,6 +335,7 @@ def test_the_annotation_is_the_hash_of_the_rest() -> None:
 )
 def test_what_is_not_in_the_pods_rolls_nothing(spec: dict[str, Any]) -> None:
     assert manifests.template_hash(group(spec), IMAGE) == manifests.template_hash(group(), IMAGE)
+    assert manifests.asked_hash(group(spec)) == manifests.asked_hash(group())
 
 
 @pytest.mark.parametrize(
@@ -352,6 +353,14 @@ def test_what_is_not_in_the_pods_rolls_nothing(spec: dict[str, Any]) -> None:
 )
 def test_what_is_in_the_pods_rolls_them(spec: dict[str, Any]) -> None:
     assert manifests.template_hash(group(spec), IMAGE) != manifests.template_hash(group(), IMAGE)
+    assert manifests.asked_hash(group(spec)) != manifests.asked_hash(group())
+
+
+def test_a_default_that_is_written_out_is_nothing_that_was_asked() -> None:
+    """The API server writes all of them into a resource, also those that came with a later definition."""
+    written = group().spec.model_dump(mode="json", exclude_none=True)
+    assert len(written) > 10
+    assert manifests.asked_hash(group(written)) == manifests.asked_hash(group())
 
 
 def test_the_specs_image_wins_over_the_operators() -> None:

@@ -39,6 +39,7 @@ from unit.operator.groups_seen import (
 )
 
 NEW_IMAGE = spec(image="registry.example.com/orderbook:2")
+UPGRADE, NOT_NOW = sight(default_image="registry.example.com/orderbook:3"), sight(may_upgrade=False)
 LOST_NODE = claim(1, node="worker-1", node_exists=False)
 
 
@@ -210,7 +211,17 @@ ROWS: list[Row] = [
         ["ApplyObject StatefulSet of 3"],
         [],
     ),
-    ("an upgrade waits for its turn", 3, [NEW_IMAGE, sight(may_upgrade=False)], [], [Reason.UPGRADE_QUEUED]),
+    ("an upgrade of the operator waits for its turn", 3, [UPGRADE, NOT_NOW], [], [Reason.UPGRADE_QUEUED]),
+    ("and then is a roll", 3, [UPGRADE], ["ApplyObject StatefulSet of 3"], []),
+    ("a user's change waits for no upgrade", 3, [NEW_IMAGE, NOT_NOW], ["ApplyObject StatefulSet of 3"], []),
+    ("not even one that comes with it", 3, [NEW_IMAGE, UPGRADE, NOT_NOW], ["ApplyObject StatefulSet of 3"], []),
+    (
+        "more members are no new template",
+        3,
+        [spec(replicas=5), UPGRADE, NOT_NOW],
+        ["ApplyObject StatefulSet of 4"],
+        [Reason.UPGRADE_QUEUED],
+    ),
     (
         "outdated followers go first",
         3,
@@ -369,13 +380,13 @@ def test_what_is_of_no_use_any_more_is_removed():
 
 
 def test_the_template_in_force_stays_until_the_roll_begins():
-    seen = changed(at_rest(), NEW_IMAGE, sight(may_upgrade=False))
+    seen = changed(at_rest(), UPGRADE, NOT_NOW)
     edited = {**seen.objects[seen.stateful_set_key]}
     edited["spec"] = {**edited["spec"], "podManagementPolicy": "OrderedReady"}
     result = planned(replace(seen, objects={**seen.objects, seen.stateful_set_key: edited}))
     (action,) = result.actions
     assert isinstance(action, a.ApplyObject)
-    assert action.manifest["spec"]["template"]["spec"]["containers"][0]["image"] == seen.default_image
+    assert action.manifest["spec"]["template"]["spec"]["containers"][0]["image"] == at_rest().default_image
 
 
 def test_a_failed_template_is_taken_back_and_both_are_recorded_in_one_update():
@@ -400,6 +411,7 @@ def test_a_failed_template_is_taken_back_and_both_are_recorded_in_one_update():
     assert back.manifest["metadata"]["annotations"] == {
         names.PROVEN_TEMPLATE: before,
         names.FAILED_TEMPLATE: rendered,
+        names.ASKED: manifest["metadata"]["annotations"][names.ASKED],
     }
     assert back.manifest["spec"]["template"]["metadata"]["annotations"][names.TEMPLATE] == before
     early = changed(rolling, pod(2, created=rolled.now - 59))
