@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +34,7 @@ KEY_HEADER = "Idempotency-Key"
 RETRY_FIRST_SECONDS = 0.05
 RETRY_MOST_SECONDS = 0.5
 _SURELY_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.InvalidURL)
+_TLS_CONTEXT = re.compile(r" ssl:(<[^>]*>|\w+)")  # aiohttp tells of it by its address in memory
 
 
 class ApiRefused(GroupError):
@@ -244,7 +246,7 @@ class ApiClient:
                 text = await response.text()
                 return _judged(response.status, text)
         except _SURELY_NOT_SENT as error:
-            raise _NotDone(str(error)) from error
+            raise _NotDone(_TLS_CONTEXT.sub("", str(error))) from error
         except TimeoutError as error:
             raise _Doubt(f"no answer within {request.timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:

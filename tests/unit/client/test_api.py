@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 
 import aiohttp
@@ -11,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from orderbook.client.api import KEY_HEADER, ApiClient, ApiRefused, Unreachable
+from orderbook.client.credentials import ClientCredentials
 from orderbook.groups.errors import Unavailable, Uncertain
 from orderbook.server.runtime import AsyncioRuntime
 
@@ -159,6 +161,18 @@ async def test_nobody_reached_names_every_address(nodes) -> None:
     with pytest.raises(Unreachable) as raised:
         await client.place({"pair": "A/B"})
     assert all(address in str(raised.value) for address in client.addresses)
+
+
+async def test_why_nobody_was_reached_is_the_same_for_every_client() -> None:
+    """It becomes an Event and a status: an address in memory would make it another one in each process."""
+    async with aiohttp.ClientSession() as session:
+        credentials = ClientCredentials(tls=ssl.create_default_context())
+        address = f"https://127.0.0.1:{unused_port()}"
+        client = ApiClient(AsyncioRuntime(failed), session, [address], credentials, patience=0.0)
+        with pytest.raises(Unreachable) as raised:
+            await client.group()
+    assert "Cannot connect" in str(raised.value)
+    assert "0x" not in str(raised.value)
 
 
 async def test_doubt_remains_doubt_when_patience_is_over(nodes) -> None:
