@@ -42,6 +42,8 @@ def place(
 
     Example: orderbook place bid ETH/USDC 1.5 3005.00 --trader bob
     """
+    if (tif == "gtd") != (expires is not None):
+        raise typer.BadParameter("--tif gtd and --expires go together: either both or neither")
 
     async def job(call: Call) -> tuple[Increments, dict[str, Any]]:
         units = await increments_of(call, pair)

@@ -79,6 +79,9 @@ class Outcomes:
         return [to_json(event, sequence=sequence) for event, sequence in self.by_command[command]]
 
 
+_MORE = {"invalid_expiry": ": gtd needs expires, a time in milliseconds, and nothing else takes it"}
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P, Q, B]):
     group: Group
@@ -124,7 +127,7 @@ class Call(Generic[P, Q, B]):
         outcomes = await self.run([command])
         rejection = rejection_of(outcomes, 0)
         if rejection is not None:
-            message = f"rejected: {rejection.replace('_', ' ')}"
+            message = f"rejected: {rejection.replace('_', ' ')}{_MORE.get(rejection, '')}"
             events, index = outcomes.documents(), outcomes.index
             raise ApiError(422, "rejected", message, outcomes.headers, reason=rejection, index=index, events=events)
         return outcomes

@@ -34,6 +34,7 @@ from orderbook.groups.errors import NotBootstrapped, Refused, Unavailable, Uncer
 from orderbook.groups.recovery import RecoveryRefused
 from orderbook.groups.sessions import Outcome
 from orderbook.raft.errors import MembershipReason, MembershipRefused, TransferRefused
+from orderbook.server.patterns import message_of
 
 RETRY_AFTER = {"Retry-After": "1"}
 MAX_PROBLEMS = 10
@@ -91,7 +92,7 @@ def _path(place: str, location: tuple[int | str, ...]) -> str:
 
 
 def _sentence(problem: Any) -> str:
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message_of(problem)
     value = problem["input"]
     if problem["type"] != "missing" and isinstance(value, str | int | float) and len(str(value)[:50]) < 50:
         return f"{message}, not {value!a}"

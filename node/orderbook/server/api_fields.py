@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from orderbook.book.constants import FIRST_ASSIGNED_ID, MAX_INTEGER, MAX_TRADER
+from orderbook.server import patterns
 
 MAX_MEMBER_ID = (1 << 63) - 1
-ASSET_PATTERN = r"^[A-Za-z0-9._-]{1,32}$"
-PAIR_PATTERN = r"^[A-Za-z0-9._-]{1,32}/[A-Za-z0-9._-]{1,32}$"
-DECIMAL_PATTERN = r"^[0-9]+(\.[0-9]+)?$"
 
 
 class Document(BaseModel):
@@ -69,16 +67,16 @@ Limit = Annotated[int, Field(ge=0, le=1_000_000_000, description="0 is no limit"
 Window = Annotated[int, Field(ge=1, le=86_400_000, description="milliseconds")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TRADER), AfterValidator(_encodable)]
 MemberName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-Asset = Annotated[str, StringConstraints(pattern=ASSET_PATTERN)]
-PairName = Annotated[str, StringConstraints(pattern=PAIR_PATTERN)]
-Decimal = Annotated[str, StringConstraints(pattern=DECIMAL_PATTERN, max_length=36)]
+Asset = Annotated[str, StringConstraints(pattern=patterns.ASSET)]
+PairName = Annotated[str, StringConstraints(pattern=patterns.PAIR)]
+Decimal = Annotated[str, StringConstraints(pattern=patterns.DECIMAL, max_length=36)]
 Index = Annotated[int, Field(ge=0, description="a place in the log")]
 Sequence = Annotated[
     list[int], Field(min_length=2, max_length=2, description="[log index, ordinal within it] of an event")
 ]
 MemberId = Annotated[
     str,
-    StringConstraints(pattern=r"^[1-9][0-9]{0,18}$"),
+    StringConstraints(pattern=patterns.MEMBER_ID),
     BeforeValidator(_member_id, json_schema_input_type=str | int),
     Field(description="decimal, 1 to 2^63-1; text, since JavaScript's numbers end at 2^53"),
 ]
@@ -96,10 +94,10 @@ QueryDepth = Annotated[int, Field(ge=1, le=1000, description="levels a side"), B
 QueryLimit = Annotated[int, Field(ge=1, le=10_000, description="rows at most"), BeforeValidator(_digits)]
 QueryPlace = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]{1,16},[0-9]{1,16}$"),
+    StringConstraints(pattern=patterns.PLACE),
     AfterValidator(_place),
     Field(description="go on behind this order: its id,arrival"),
 ]
 QuerySequence = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{1,18},[0-9]{1,18}$"), Field(description="a sequence, as index,ordinal")
+    str, StringConstraints(pattern=patterns.SEQUENCE), Field(description="a sequence, as index,ordinal")
 ]

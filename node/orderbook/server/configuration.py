@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orderbook.book.administration import is_pair_name
 from orderbook.network.handshake import is_address
+from orderbook.server import patterns
 from orderbook.server.client_sockets import MAX_STREAMS, MAX_STREAMS_OF_ONE
 
 ENVIRONMENT_PREFIX = "ORDERBOOK_"
@@ -131,14 +132,14 @@ class AuthSection(_Section):
 
 
 class NodeConfiguration(_Section):
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=patterns.NODE_NAME)]
     data: Path
     network: Annotated[str, Field(min_length=1, max_length=63)] = "orderbook"
     key: Annotated[str, Field(min_length=8, max_length=256)]
     key_file: Path | None = None
     initial_size: Annotated[int, Field(ge=1, le=99)] = 3
     initial_size_file: Path | None = None
-    incarnation: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = ""
+    incarnation: Annotated[str, Field(pattern=patterns.INCARNATION)] = ""
     incarnation_file: Path | None = None
     pairs: tuple[str, ...] = ()
     host: str = "127.0.0.1"
@@ -279,4 +280,4 @@ def _sentence(problem: Any, sources: dict[str, str]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{key}{source} is no key of the configuration"
     value = "(secret)" if key == "key" else repr(problem["input"])[:200]
-    return f"{key} = {value}{source}: {problem['msg']}"
+    return f"{key} = {value}{source}: {patterns.message_of(problem)}"

@@ -54,10 +54,10 @@ def test_an_unknown_key_is_refused_with_its_source(tmp_path: Path) -> None:
         ({"initial_size": 0}, "initial_size = 0 (from --initial-size)"),
         (
             {"pairs": ("ETH",)},
-            "(from --pair): Value error, a pair is BASE/QUOTE, each 1 to 32 of A-Z a-z 0-9 . _ -, not 'ETH'",
+            "(from --pair): a pair is BASE/QUOTE, each 1 to 32 of A-Z a-z 0-9 . _ -, not 'ETH'",
         ),
         ({"pairs": ("ETH/U SD",)}, "not 'ETH/U SD'"),
-        ({"discovery.addresses": ("h:1", "there")}, "(from --peer): Value error, an address is host:port, not 'there'"),
+        ({"discovery.addresses": ("h:1", "there")}, "(from --peer): an address is host:port, not 'there'"),
         ({"raft.heartbeat": 0.5}, "raft.heartbeat = 0.5 is allowed only below raft.election_timeout = 0.5"),
         ({"auth.mode": "maybe"}, "auth.mode = 'maybe' (from --auth)"),
         ({"name": None}, "name is missing"),
