@@ -223,7 +223,11 @@ class Peers:
             self.counts.ended[Reason.BUSY] += 1
             return web.Response(status=503, text=Reason.BUSY)
         socket = AcceptedSocket(compress=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=self._options.linger)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            self.counts.ended[Reason.LOST] += 1
+            return web.Response(status=400, text="left before the WebSocket was open")  # nobody reads it
         link = self._begin(socket, request.remote or "", dial=0)
         # A task of the runtime's: aiohttp would swallow what a channel's owner raises.
         self._runtime.spawn(self._run(link), f"read from {link.remote}")

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 from contextlib import suppress
+from unittest.mock import AsyncMock
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientConnectionResetError, ClientError, ClientSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orderbook.network.framing import CONTROL, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, pack_header
-from orderbook.network.handshake import ControlKind, Role, pack_control
+from orderbook.network.handshake import ControlKind, Reason, Role, pack_control
+from orderbook.network.peers import PATH
 from orderbook.server.metrics_network import peer_metrics
 from unit.network.members import GROUP, Members, until
 from unit.network.relay import Relay
@@ -369,6 +371,18 @@ async def test_who_proves_nothing_gives_way_to_the_member_whose_name_it_took(mem
 
 
 # --- behaviour --------------------------------------------------------------------------------------------------------
+
+
+async def test_who_leaves_while_the_websocket_is_opened_is_counted_and_leaves_no_error(pair, caplog, monkeypatch):
+    one, _ = pair
+    leaving = ClientConnectionResetError("Cannot write to closing transport")
+    monkeypatch.setattr("orderbook.network.peers.AcceptedSocket.prepare", AsyncMock(side_effect=leaving))
+    before = one.peers.counts.ended[Reason.LOST]
+    async with ClientSession() as session:
+        with suppress(ClientError):
+            await session.ws_connect(f"http://{one.address}{PATH}")
+    await until(lambda: one.peers.counts.ended[Reason.LOST] == before + 1, "counted")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 async def test_a_connection_that_says_nothing_is_given_up(members):
