@@ -76,7 +76,8 @@ class EvictPod:
 
 @dataclass(frozen=True)
 class DeletePod:
-    """For pods that serve nobody: their container isn't running, or their member has left. Grace as the pod's.
+    """For pods that serve nobody: their container isn't running or never got ready, or their member has left. Grace as
+    the pod's.
 
     ``resource_version``: refused if the pod changed since it was seen, so that one that has started meanwhile stays.
     """

@@ -29,7 +29,7 @@ In order of precedence, the first that has a say wins where it must:
     claims             labels of retired ones, growth
     pairs              by the leader's answer
     StatefulSet        size and template in force; a pass that changes it does nothing disruptive
-    broken pods        deleted by uid, if made from another template and not running
+    broken pods        deleted by uid, if made from another template and not running, or surely of no use
     recovery           with the annotation
     -- from here on with the leader's answer and nothing under way: the first of these that has an action --
     pinned             with the annotation: claim and pod of a member on a lost node

@@ -16,7 +16,7 @@ from simulation_operator.world import NAME, STATEFUL_SET, World
 
 DEADLINE = "60s"  # twelve ticks
 PAIR = {"base": "ETH", "quote": "USDC", "tickSize": "0.01", "lotSize": "0.001"}
-SECOND, THIRD, LAST, BAD = (f"registry.example.com/orderbook:{tag}" for tag in ("2", "3", "4", "bad"))
+FIRST, SECOND, THIRD, LAST, BAD = (f"registry.example.com/orderbook:{tag}" for tag in ("1", "2", "3", "4", "bad"))
 
 
 def serves(world: World) -> bool:
@@ -95,6 +95,25 @@ def bad_roll(operator: Operator) -> None:
 def bad_beginning(operator: Operator) -> None:
     """The first image is wrong; correcting it is enough."""
     operator.world.bad_images.add(BAD)
+    operator.world.change_spec(image=BAD)
+    operator.work(30)
+    operator.world.change_spec(image=SECOND)
+    operator.settle(serves)
+
+
+def mute_roll_of_one(operator: Operator) -> None:
+    """The new version runs and never gets ready: nobody is there to say so but the kubelet."""
+    operator.world.mute_images.add(BAD)
+    operator.world.change_spec(image=BAD)
+    operator.work(30)
+    assert operator.world.serves() and image_of(operator.world) != BAD
+    operator.world.change_spec(image=SECOND)
+    operator.settle(serves)
+
+
+def mute_beginning(operator: Operator) -> None:
+    """The first version runs and never gets ready; correcting it is enough."""
+    operator.world.mute_images.add(BAD)
     operator.world.change_spec(image=BAD)
     operator.work(30)
     operator.world.change_spec(image=SECOND)
@@ -187,6 +206,8 @@ STORIES: dict[str, tuple[Callable[[], World], Callable[[Operator], None]]] = {
     "roll of one": (lambda: formed(1), roll),
     "bad roll": (lambda: formed(3), bad_roll),
     "bad beginning": (lambda: empty(3), bad_beginning),
+    "mute roll of one": (lambda: formed(1), mute_roll_of_one),
+    "mute beginning": (lambda: empty(3), mute_beginning),
     "lost volume": (lambda: formed(3), lost_volume),
     "lost machine": (lambda: _pinned(3), lost_machine),
     "recover": (lambda: formed(3), recover),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orderbook_operator import names
-from orderbook_operator.actions import DeleteClaim, EvictPod, TransferLeadership
+from orderbook_operator.actions import DeleteClaim, DeletePod, EvictPod, TransferLeadership
 from simulation_operator import stories
 from simulation_operator.operating import Operator, changes, recoveries, shape
 from simulation_operator.stories import STORIES
@@ -102,6 +102,26 @@ def test_a_stopped_roll_is_said_and_not_tried_again():
 
 def test_a_wrong_first_image_heals_when_it_is_corrected():
     assert voters(told("bad beginning").world) == ["eth-0", "eth-1", "eth-2"]
+
+
+def test_a_single_replica_whose_new_version_never_gets_ready_is_put_back():
+    operator = told("mute roll of one")
+    assert [action.pod for action in operator.done if isinstance(action, DeletePod)] == ["eth-0"]
+    assert len(operator.world.lives) == 1 and voters(operator.world) == ["eth-0"]
+
+
+def test_a_first_version_that_never_gets_ready_heals_when_it_is_corrected():
+    assert voters(told("mute beginning").world) == ["eth-0", "eth-1", "eth-2"]
+
+
+def test_pods_that_run_are_left_alone_without_a_leader_in_a_group_that_had_one():
+    """Nobody can say which of them is needed, and a person's change may be what broke them or what heals them."""
+    operator = Operator(stories.formed(3))
+    operator.world.mute_images.add(stories.FIRST)
+    operator.world.change_spec(image=stories.SECOND)
+    before = len(operator.done)
+    operator.work(40)
+    assert len(operator.done) == before and not operator.world.serves()
 
 
 def test_a_lost_volume_is_one_joint_swap_of_ids():

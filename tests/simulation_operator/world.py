@@ -85,7 +85,8 @@ class World:
     revisions: list[Revision] = field(default_factory=list)
     lives: dict[str, Life] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Any] = field(default_factory=dict)
-    bad_images: set[str] = field(default_factory=set)
+    bad_images: set[str] = field(default_factory=set)  # they don't start
+    mute_images: set[str] = field(default_factory=set)  # they run, and do nothing
     machines: dict[str, str] = field(default_factory=lambda: {f"worker-{i}": "up" for i in range(3)})
     pinned: bool = False
     seen_generation: int = 0
@@ -141,7 +142,8 @@ class World:
         for pod in self.pods.values():
             disk = self.disk(pod)
             stays = not pod.terminating and pod.ordinal in self.ordinals()
-            if pod.running and stays and self.machine_is_up(pod.node) and disk is not None:
+            speaks = pod.running and pod.image not in self.mute_images
+            if speaks and stays and self.machine_is_up(pod.node) and disk is not None:
                 found[Member(pod.name, disk.id)] = disk
         return found
 
@@ -171,6 +173,8 @@ class World:
     def is_ready(self, pod: Pod) -> bool:
         life, disk = self.life(), self.disk(pod)
         if life is None or disk is None or not pod.running or pod.terminating or not self.machine_is_up(pod.node):
+            return False
+        if pod.image in self.mute_images:
             return False
         member = Member(pod.name, disk.id)
         return disk.incarnation == life.incarnation and member in life.members and life.behind.get(member, 1) == 0

@@ -4,7 +4,8 @@ A pod is *outdated* if it names another revision than the newest one, once the c
 (under OnDelete ``status.currentRevision`` never moves). In this order:
 
 1. pods whose container doesn't run: they serve nobody, so they are deleted at any time, also without a leader, claim
-   and membership untouched; by this a first apply with a wrong image heals when the image is corrected;
+   and membership untouched; by this a first apply with a wrong image heals when the image is corrected. So are pods
+   that run but serve nobody (``is_idle``): of a group that never had a leader, or its only member;
 2. pods whose member isn't in the configuration;
 3. learners, then followers, those that are down first, by eviction, if
 
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 
 from orderbook_operator.actions import DeletePod, EvictPod, TransferLeadership
 from orderbook_operator.observation import GroupSeen, MemberSeen, Observation, PodSeen
+from orderbook_operator.policy import recovery
 from orderbook_operator.policy.decision import NOTHING, Plan, Reason, do, wait
 from orderbook_operator.policy.quorum import down, is_up, may_disrupt, up
 
@@ -43,9 +45,23 @@ def outdated(seen: Observation) -> tuple[PodSeen, ...]:
 def heal(seen: Observation) -> Plan:
     """Point 1, without asking the group."""
     for pod in outdated(seen):
-        if not pod.running:
+        if not pod.running or is_idle(seen, pod):
             return do(DeletePod(pod.name, pod.uid, _REASON, pod.resource_version))
     return NOTHING
+
+
+def is_idle(seen: Observation, pod: PodSeen) -> bool:
+    """It runs and surely serves nobody: no pod of the group is ready, it had all the time that a change may take, and
+    either the group never had a leader, or this is its only member. Of several members that ran once nobody can say,
+    without a leader, which of them is needed."""
+    patience = seen.resource.spec.progress_deadline.seconds
+    if seen.group is not None or seen.identity is None or recovery.alone(seen) is not None:
+        return False
+    if any(other.ready for other in seen.pods) or seen.now - pod.created <= patience:
+        return False
+    members = [claim.ordinal for claim in seen.claims if not claim.retired]
+    is_only = members == [pod.ordinal] and seen.stateful_set is not None and seen.stateful_set.is_only(pod.ordinal)
+    return not seen.identity.incarnation or is_only
 
 
 def plan(seen: Observation) -> Plan:

@@ -16,7 +16,8 @@ it has another one          that one, as the ControllerRevision of its pods has 
                             but the rendered one
                             - with a leader, once the first pod may go (``roll``). If it is an upgrade of the operator
                               that renders otherwise, not while another group rolls: who changes a spec waits for nobody
-                            - without one, if a pod's container doesn't run: that can't hurt, and may heal
+                            - without one, if a pod's container doesn't run, or it surely serves nobody
+                              (``roll.is_idle``): that can't hurt, and may heal
 =========================== ========================================================================================
 """
 
@@ -104,7 +105,7 @@ def _holds(seen: Observation, *, is_upgrade: bool) -> Plan | None:
     if recovery.alone(seen) is not None:
         return NOTHING
     if seen.group is None:
-        if any(not pod.running for pod in seen.pods) or not seen.pods:
+        if any(not pod.running or roll.is_idle(seen, pod) for pod in seen.pods) or not seen.pods:
             return None
         return wait(Reason.NO_LEADER, f"a new template waits for a leader: {seen.unanswered or 'no answer'}")
     if not identity.is_known(seen):
