@@ -47,7 +47,11 @@ def conditions(seen: Observation) -> Plan:
     result = NOTHING
     for claim in sorted(seen.claims, key=lambda claim: claim.ordinal):
         member = _member(seen, claim)
-        if member is None or not _is_pinned(seen, claim) or claim.terminating:
+        if member is None or not _is_pinned(seen, claim):
+            continue
+        if claim.terminating:
+            sentence = f"{claim.name} is given up; {member.name} comes back once its pod on {claim.node} is removed"
+            result += wait(Reason.CLAIM_TERMINATING, sentence)
             continue
         step = f"kubectl delete node {claim.node}, then " if claim.node_exists else ""
         sentence = (

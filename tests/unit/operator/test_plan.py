@@ -278,6 +278,13 @@ ROWS: list[Row] = [
     ),
     # A pinned member
     ("pinned, and nothing else", 3, [down(1), LOST_NODE], [], [Reason.MEMBER_PINNED]),
+    (
+        "given up: until Kubernetes has removed its pod",
+        3,
+        [down(1), LOST_NODE, claim(1, terminating=True)],
+        [],
+        [Reason.CLAIM_TERMINATING],
+    ),
     # Claims
     (
         "a larger volume is asked for",
