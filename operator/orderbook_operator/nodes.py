@@ -11,12 +11,13 @@ the node itself does.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -146,22 +147,19 @@ class Nodes:
         Raises GroupError; NotLeading if it doesn't lead.
         """
         client = self._client(door, pod, address, LOOK_SECONDS)
-        document = await client.group(consistency="strong")
         with _understood(pod):
+            document = await client.group(consistency="strong")
             if document["role"] != "leader":
                 raise NotLeading(f"{pod} does not lead")
             found = group_seen(document, pairs or ())
-        if pairs is not None:
-            return found
-        answer = await client.pairs(consistency="strong")
-        with _understood(pod):
-            return replace(found, pairs=pairs_seen(answer))
+            if pairs is not None:
+                return found
+            return replace(found, pairs=pairs_seen(await client.pairs(consistency="strong")))
 
     async def _look_at(self, door: Door, pod: str, address: str) -> NodeSeen | str:
         try:
-            document = await self._client(door, pod, address, LOOK_SECONDS).group(consistency="weak")
             with _understood(pod):
-                return node_seen(pod, document)
+                return node_seen(pod, await self._client(door, pod, address, LOOK_SECONDS).group(consistency="weak"))
         except GroupError as error:
             return str(error)
 
@@ -237,27 +235,57 @@ async def open_nodes(runtime: Runtime) -> AsyncIterator[Nodes]:
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
+# Whatever a node says, what comes of it is of the types that the policy counts on. Those below raise KeyError,
+# TypeError or ValueError where it isn't.
+
+Said = TypeVar("Said", str, int, bool)
+
+
+def _said(document: Json, field: str, kind: type[Said], default: Said | None = None) -> Said:
+    """``default`` is what null stands for; without one null is not allowed."""
+    value = document[field]
+    if value is None and default is not None:
+        return default
+    if type(value) is not kind:
+        raise TypeError(f"{field} is {str(value)[:40]!r}")
+    return value
+
+
+def _parts(document: Json, field: str) -> list[Json]:
+    parts = document[field]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise TypeError(f"{field} is no list of objects")
+    return parts
+
+
+def _who(document: Json) -> Member:
+    name, id = _said(document, "name", str), _said(document, "id", str)
+    if not re.fullmatch("[0-9]{1,20}", id):
+        raise ValueError(f"id is {id[:40]!r}")
+    return Member(name, int(id))
 
 
 def node_seen(pod: str, document: Json) -> NodeSeen:
-    """What a node said of itself. Raises KeyError, TypeError, ValueError if it is no such answer."""
+    """What a node said of itself."""
     loaded = document.get("credentials") or {}
+    if not isinstance(loaded, dict):
+        raise TypeError(f"credentials is {str(loaded)[:40]!r}")
     return NodeSeen(
         pod=pod,
-        member=Member(document["name"], int(document["id"])),
-        phase=document["phase"],
-        incarnation=document["incarnation"],
-        role=document["role"],
-        term=document["term"],
-        leader=document["leader"] or "",
-        last_term=document["last_term"],
-        last_index=document["last_index"],
-        commit=document["commit"],
-        online=document["online"],
-        version_supported=document["version_supported"],
-        waits_for=document["waits_for"],
+        member=_who(document),
+        phase=_said(document, "phase", str),
+        incarnation=_said(document, "incarnation", str, ""),
+        role=_said(document, "role", str, ""),
+        term=_said(document, "term", int, 0),
+        leader=_said(document, "leader", str, ""),
+        last_term=_said(document, "last_term", int, 0),
+        last_index=_said(document, "last_index", int, 0),
+        commit=_said(document, "commit", int, 0),
+        online=_said(document, "online", bool),
+        version_supported=_said(document, "version_supported", int),
+        waits_for=_said(document, "waits_for", str, ""),
         credentials=CredentialsSeen(
-            loaded.get("certificate") or "", loaded.get("trust") or "", loaded.get("token_keys") or ""
+            *(_said(loaded, of, str, "") if of in loaded else "" for of in ("certificate", "trust", "token_keys"))
         ),
     )
 
@@ -265,46 +293,48 @@ def node_seen(pod: str, document: Json) -> NodeSeen:
 def group_seen(document: Json, pairs: tuple[PairSeen, ...]) -> GroupSeen:
     """The leader's word on its group."""
     configuration = document["configuration"]
-    members = tuple(_member(member) for member in configuration["members"])
+    members = tuple(_member(member) for member in _parts(configuration, "members"))
     # One that was just added announces itself as a stranger until the leader's first append reaches it.
     known = {member.member for member in members}
-    strangers = (Member(stranger["name"], int(stranger["id"])) for stranger in document["strangers"])
+    strangers = (_who(stranger) for stranger in _parts(document, "strangers"))
     return GroupSeen(
-        leader=Member(document["name"], int(document["id"])),
-        term=document["term"],
-        incarnation=document["incarnation"],
-        configuration_index=configuration["index"],
-        configuration_committed=configuration["committed"],
-        joint=configuration["joint"],
+        leader=_who(document),
+        term=_said(document, "term", int),
+        incarnation=_said(document, "incarnation", str),
+        configuration_index=_said(configuration, "index", int),
+        configuration_committed=_said(configuration, "committed", bool),
+        joint=_said(configuration, "joint", bool),
         members=members,
         strangers=tuple(stranger for stranger in strangers if stranger not in known),
-        transferee=document["transferring_to"] or "",
-        version=document["version"],
+        transferee=_said(document, "transferring_to", str, ""),
+        version=_said(document, "version", int),
         pairs=pairs,
     )
 
 
 def _member(document: Json) -> MemberSeen:
+    name, id = _who(document)
     return MemberSeen(
-        name=document["name"],
-        id=int(document["id"]),
-        role=document["role"],
-        lag=document["lag"] or 0,
-        active=bool(document["active"]),
-        caught_up=bool(document["caught_up"]),
-        progress=document["progress"] or "",
+        name=name,
+        id=id,
+        role=_said(document, "role", str),
+        lag=_said(document, "lag", int, 0),
+        active=_said(document, "active", bool, False),
+        caught_up=_said(document, "caught_up", bool, False),
+        progress=_said(document, "progress", str, ""),
     )
 
 
 def pairs_seen(document: Json) -> tuple[PairSeen, ...]:
     """In the order of definition, limits in the order of ``LIMITS``."""
-    return tuple(_pair(pair) for pair in document["pairs"])
+    return tuple(_pair(pair) for pair in _parts(document, "pairs"))
 
 
 def _pair(document: Json) -> PairSeen:
-    base, _, quote = document["pair"].partition("/")
-    limits = tuple((name, int(document[name])) for name in LIMITS)
-    return PairSeen(base, quote, document["tick"], document["lot"], limits, document["halted"])
+    base, _, quote = _said(document, "pair", str).partition("/")
+    limits = tuple((name, _said(document, name, int)) for name in LIMITS)
+    tick, lot = _said(document, "tick", str), _said(document, "lot", str)
+    return PairSeen(base, quote, tick, lot, limits, _said(document, "halted", bool))
 
 
 def _identity(member: Member) -> Json:

@@ -76,7 +76,27 @@ async def test_a_silent_node_costs_its_deadline_and_no_answer_of_another(
     assert "no answer within 0.5 s" in problems["eth-1"]
 
 
-@pytest.mark.parametrize("answer", [{}, {"name": "eth-0"}, {**status("eth-0", 7), "id": "seven"}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"name": "eth-0"},
+        *(
+            {**status("eth-0", 7), **odd}
+            for odd in (
+                {"id": "seven"},
+                {"id": -7},
+                {"name": None},
+                {"term": "3"},
+                {"last_index": [40]},
+                {"role": 1},
+                {"online": "yes"},
+                {"credentials": "c1"},
+                {"credentials": {"certificate": 1}},
+            )
+        ),
+    ],
+)
 async def test_an_answer_of_another_version_is_a_node_that_is_not_understood(
     nodes: Nodes, leader: NodeServer, answer: dict[str, Any]
 ) -> None:
@@ -84,9 +104,32 @@ async def test_an_answer_of_another_version_is_a_node_that_is_not_understood(
     found, problems = await nodes.look(PLAIN, {"eth-0": leader.address})
     assert not found
     assert "eth-0 answers what this operator does not understand" in problems["eth-0"]
-    with pytest.raises(NotUnderstood):
-        leader.documents["/v1/group"] = {**answer, "role": "leader"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"configuration": None},
+        {"configuration": {"index": 12, "committed": True, "joint": False, "members": "eth-0"}},
+        {"configuration": {"index": 12, "committed": True, "joint": False, "members": [{"name": "eth-0"}]}},
+        {"configuration": {"index": "12", "committed": True, "joint": False, "members": []}},
+        {"configuration": {"index": 12, "committed": 1, "joint": False, "members": []}},
+        {"strangers": [["eth-3", 9]]},
+        {"incarnation": None},
+        {"term": None},
+    ],
+)
+async def test_of_a_leader_that_is_not_understood_nothing_is_believed(
+    nodes: Nodes, leader: NodeServer, odd: dict[str, Any]
+) -> None:
+    leader.documents["/v1/group"] = {**status("eth-0", 7, role="leader"), **odd}
+    with pytest.raises(NotUnderstood, match="eth-0 answers what this operator does not understand"):
         await nodes.ask_leader(PLAIN, "eth-0", leader.address)
+    leader.documents["/v1/group"] = status("eth-0", 7, role="leader")
+    for pairs in ({}, {"pairs": [7]}, {"pairs": [{"pair": None}]}):
+        leader.documents["/v1/pairs"] = pairs
+        with pytest.raises(NotUnderstood):
+            await nodes.ask_leader(PLAIN, "eth-0", leader.address)
 
 
 async def test_the_leader_is_asked_strongly_for_the_group_and_its_pairs(nodes: Nodes, leader: NodeServer) -> None:
