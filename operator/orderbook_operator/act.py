@@ -1,6 +1,6 @@
 """One Action -> the API server, or a node. No policy: what is done was decided, and carries what makes it safe.
 
-An action ends in an Outcome, or, when the API server can't be reached, in ``Unreachable``: then it may have been done,
+An action ends in an Outcome, or, when the API server gives no answer, in ``Unreachable``: then it may have been done,
 and the next look tells.
 """
 
@@ -44,6 +44,7 @@ from orderbook_operator.cluster import (
     NotFound,
     Refused,
     Throttled,
+    Unreachable,
     kind_of,
 )
 from orderbook_operator.managed_fields import reclaimed
@@ -63,6 +64,7 @@ class Outcome(Enum):
     STALE = "stale"  # what it was based on has changed: look again
     BLOCKED = "blocked"  # not now: a disruption budget, or a group without a leader
     UNCERTAIN = "uncertain"  # a node got it, and no answer came: look again
+    FAILED = "failed"  # the API server answered with a failure: a webhook that is down, two budgets over one pod
     REFUSED = "refused"  # the verdict of the API server or the group; repeating it is useless
 
 
@@ -87,7 +89,7 @@ class Actor:
         self._failpoint = failpoint
 
     async def act(self, action: Action, sight: Sight) -> Result:
-        """Raises cluster.Unreachable."""
+        """Raises cluster.Unreachable: there was no answer."""
         try:
             await self._do(action, sight)
         except (Conflict, NotFound) as error:
@@ -96,6 +98,10 @@ class Actor:
             return Result(Outcome.BLOCKED, error.message)
         except Refused as error:
             return Result(Outcome.REFUSED, str(error))
+        except Unreachable as error:
+            if not error.status:
+                raise
+            return Result(Outcome.FAILED, error.message)
         except ApiRefused as error:
             is_verdict = error.status not in (401, 404, 409, 421)
             return Result(Outcome.REFUSED if is_verdict else Outcome.STALE, str(error))

@@ -28,6 +28,11 @@ from orderbook_operator.seen import uid_of
 _logger = logging.getLogger("orderbook.operator.pass")
 
 Key = tuple[str, str]  # namespace, name
+_RESULTS = {
+    Outcome.REFUSED: PassResult.REFUSED,
+    Outcome.BLOCKED: PassResult.WAITING,
+    Outcome.FAILED: PassResult.FAILED,
+}
 
 
 @dataclass(frozen=True)
@@ -206,9 +211,7 @@ def _is_well(report: Json) -> bool:
 def _result_of(planned: Plan, failed: tuple[Action, Result] | None, all_is_well: bool) -> PassResult:
     """Only a group that is well is at rest: what ails another one (a cluster node that is down) comes with no Event."""
     if failed is not None:
-        refused = failed[1].outcome is Outcome.REFUSED
-        blocked = failed[1].outcome is Outcome.BLOCKED
-        return PassResult.REFUSED if refused else PassResult.WAITING if blocked else PassResult.STALE
+        return _RESULTS.get(failed[1].outcome, PassResult.STALE)
     if planned.actions:
         return PassResult.ACTED
     return PassResult.CONVERGED if all_is_well and not planned.waits else PassResult.WAITING

@@ -277,10 +277,20 @@ async def test_what_the_api_server_refuses_is_told_in_its_words(server: ApiServe
     assert result.message == f"delete {CORE}/pods/eth-0: the test says so"
 
 
-async def test_an_api_server_that_is_out_of_reach_ends_the_pass(server: ApiServer, actor: Actor) -> None:
-    server.fail("", Faults(refused=503))
-    with pytest.raises(Unreachable):
-        await actor.act(a.DeletePod("eth-0", "uid", "why"), sight())
+async def test_a_failure_that_the_api_server_answers_with_is_told_in_its_words(server: ApiServer, actor: Actor) -> None:
+    """As of an eviction where somebody's budget selects the pod too, or of a webhook that is down."""
+    server.fail("", Faults(refused=500, reason="InternalError"))
+    result = await actor.act(a.EvictPod("eth-0", "uid", "why"), sight())
+    assert result == (Outcome.FAILED, "the test says so")
+
+
+async def test_an_api_server_that_is_out_of_reach_ends_the_pass(nodes: NodesTold) -> None:
+    nowhere = ApiServer()
+    nowhere.url = "http://127.0.0.1:1"
+    async with api_server.client(nowhere, "operator") as cluster:
+        actor = Actor(cluster, nodes)  # type: ignore[arg-type]
+        with pytest.raises(Unreachable):
+            await actor.act(a.DeletePod("eth-0", "uid", "why"), sight())
 
 
 # --- the nodes --------------------------------------------------------------------------------------------------------

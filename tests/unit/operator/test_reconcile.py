@@ -182,6 +182,17 @@ async def test_what_is_blocked_is_no_rest(
     assert (progressing["status"], progressing["reason"]) == ("True", "ActionBlocked")
 
 
+async def test_a_failure_that_lasts_is_said_on_the_group(
+    server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
+) -> None:
+    planned.append(Plan((SECOND,)))
+    told.results = [Result(Outcome.FAILED, "This pod has more than one PodDisruptionBudget")]
+    assert (await passes.full(KEY)).result is PassResult.FAILED
+    progressing = condition(server, "Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("True", "ActionBlocked")
+    assert "more than one PodDisruptionBudget" in progressing["message"]
+
+
 async def test_the_lease_is_asked_before_each_action(
     server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
 ) -> None:
