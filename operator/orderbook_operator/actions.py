@@ -11,7 +11,7 @@ is done.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orderbook_operator.observation import Manifest, Member, ObjectKey, PairSeen
 
@@ -43,7 +43,7 @@ class CreateSecret:
     """POST. Refused if one is there. ``owned``: garbage collection removes it with the resource."""
 
     name: str
-    data: Mapping[str, bytes]
+    data: Mapping[str, bytes] = field(repr=False)
     owned: bool
 
 
@@ -52,7 +52,7 @@ class ReplaceSecret:
     """PUT with uid and resourceVersion."""
 
     name: str
-    data: Mapping[str, bytes]
+    data: Mapping[str, bytes] = field(repr=False)
     uid: str
     resource_version: str
     owned: bool

@@ -208,7 +208,7 @@ class Identity:
 
     uid: str
     resource_version: str
-    key: bytes
+    key: bytes = field(repr=False)
     initial_size: int
     incarnation: str = ""
 
@@ -219,7 +219,7 @@ class SecretSeen:
 
     uid: str
     resource_version: str
-    data: Mapping[str, bytes]
+    data: Mapping[str, bytes] = field(repr=False)
     ours: bool = True
 
 

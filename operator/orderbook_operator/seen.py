@@ -6,7 +6,6 @@ A field that is missing becomes what ``observation`` calls absent. Nothing is gu
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -158,8 +157,9 @@ def identity_seen(secret: Manifest, *, whole: bool = True) -> Identity:
         incarnation = base64.b64decode(data.get(names.IDENTITY_INCARNATION, "")).decode("ascii").strip()
     except KeyError as error:
         raise Unreadable(f"{who} has no key {error}: put back what the operator wrote, from a backup") from error
-    except (binascii.Error, ValueError) as error:
-        raise Unreadable(f"{who} does not hold what the operator wrote there: {error}") from error
+    except ValueError:  # what it says would quote the content
+        fields = f"{names.IDENTITY_KEY}, {names.IDENTITY_INITIAL_SIZE} (a number), {names.IDENTITY_INCARNATION}"
+        raise Unreadable(f"{who} does not hold what the operator wrote there: {fields}") from None
     if not key or size < 1:
         raise Unreadable(f"{who} holds an empty group key, or an initial size below 1")
     return Identity(metadata["uid"], metadata["resourceVersion"], key, size, incarnation)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import traceback
 from typing import Any
 
 import pytest
 
 from orderbook_operator import names
+from orderbook_operator.actions import CreateSecret, ReplaceSecret
 from orderbook_operator.observation import Identity, Manifest
 from orderbook_operator.seen import (
     Unreadable,
@@ -17,9 +19,11 @@ from orderbook_operator.seen import (
     is_owned,
     pods_seen,
     revisions_seen,
+    secret_seen,
     stateful_set_seen,
 )
 
+KEY = b"c0ffee"
 RUNNING = {"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}
 AFFINITY = "0/3 nodes are available: 3 node(s) didn't match PersistentVolume's node affinity."
 
@@ -187,12 +191,27 @@ def test_the_identity_is_read_whole_or_not_at_all() -> None:
     assert identity_seen(identity(key=b"secret", initial_size=b"3")).incarnation == ""
 
 
+def test_no_message_or_dump_shows_what_a_secret_holds() -> None:
+    """Mixed up by hand, the group key stands where the size belongs."""
+    with pytest.raises(Unreadable) as error:
+        identity_seen(identity(key=b"3", initial_size=KEY))
+    shown = [str(error.value), "".join(traceback.format_exception(error.value))]
+    shown += [repr(identity_seen(identity(key=KEY, initial_size=b"3")))]
+    shown += [repr(secret_seen(identity(key=KEY), ours=True))]
+    shown += [repr(CreateSecret("eth-identity", {"key": KEY}, owned=False))]
+    shown += [repr(ReplaceSecret("eth-identity", {"key": KEY}, "u", "3", owned=False))]
+    assert not [text for text in shown if KEY.decode() in text]
+
+
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
         ({"initial_size": b"3"}, "Secret trading/eth-identity has no key 'key'"),
         ({"key": b"secret"}, "Secret trading/eth-identity has no key 'initial-size'"),
-        ({"key": b"secret", "initial_size": b"three"}, "does not hold what the operator wrote there: .*three"),
+        (
+            {"key": b"secret", "initial_size": b"three"},
+            "does not hold what the operator wrote there: key, initial-size",
+        ),
         ({"key": b"", "initial_size": b"3"}, "an empty group key"),
         ({"key": b"secret", "initial_size": b"0"}, "an initial size below 1"),
         ({"key": b"secret", "initial_size": b"3", "incarnation": b"\xff"}, "does not hold"),
