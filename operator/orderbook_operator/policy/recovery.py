@@ -9,8 +9,9 @@ survivor begins a new life, both would take orders. Deleting the other pods does
 them anew. Therefore, each step only after what the one before it asked for was *seen*:
 
 1. The survivor's node answers under this name, id and incarnation; no other reachable member has more of the log; those
-   that answer are no majority of the voters last known. This is looked at before anybody is stopped, who couldn't be
-   asked any more, and again until all are: a majority that turns up after all gets its pods back.
+   that answer are no majority of the voters last known, or, where none are, of the claims in use. This is looked at
+   before anybody is stopped, who couldn't be asked any more, and again until all are: a majority that turns up after
+   all gets its pods back.
 2. The StatefulSet is narrowed to the survivor's ordinal (``ordinals.start`` = k, ``replicas`` = 1), and the word is
    kept in its annotation. Its controller then ends all other pods and makes none of them anew, whoever is killed
    meanwhile. Claims stay: ``whenScaled`` is Retain.
@@ -163,9 +164,10 @@ def _refusal(seen: Observation, given: Word) -> str:
     if ahead:
         return f"{', '.join(ahead)} has more of the log than {given.survivor.name}"
     voters = {int(member.id) for member in seen.resource.status.members if member.role != "learner"}
-    alive = sorted(other.pod for other in answering if other.member.id in voters)
-    if voters and len(alive) >= quorum(len(voters)):
-        return f"{', '.join(alive)} answer, a majority of {len(voters)} voters: it isn't lost"
+    alive = sorted(other.pod for other in answering if not voters or other.member.id in voters)
+    many = len(voters) or sum(not claim.retired for claim in seen.claims)
+    if many and len(alive) >= quorum(many):
+        return f"{', '.join(alive)} answer, a majority of {many} voters: it isn't lost"
     return ""
 
 

@@ -150,6 +150,18 @@ def test_the_new_life_is_recorded_before_the_others_come_back():
     assert world.objects[observe(world).stateful_set_key]["spec"]["ordinals"] == {"start": 0}
 
 
+def test_where_voters_are_not_known_the_claims_tell_how_many_there_are():
+    """As of a resource that was made again over kept claims."""
+    world, incarnation, survivor = lost()
+    seen = observe(with_word(world, f"{survivor}@{incarnation}"))
+    other = replace(seen.nodes["eth-2"], pod="eth-1", member=Member("eth-1", 12), last_index=0)
+    unknown = seen.resource.model_copy(update={"status": Status()})
+    result = planned(replace(seen, resource=unknown, nodes={**seen.nodes, "eth-1": other}))
+    assert Reason.RECOVERY_REFUSED in reasons(result)
+    sets = [action.manifest for action in result.actions if isinstance(action, ApplyObject)]
+    assert "StatefulSet" not in [manifest["kind"] for manifest in sets]
+
+
 def test_without_known_voters_the_word_is_enough():
     world, incarnation, survivor = lost()
     seen = observe(with_word(world, f"{survivor}@{incarnation}"))
