@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from orderbook_operator.model import ListMap, Model
 from orderbook_operator.names import API_GROUP, API_VERSION, KIND
-from orderbook_operator.spec import Spec
+from orderbook_operator.spec import Spec, Storage
 
 LONGEST_NAME = 40  # pods, claims and Services add to it, and a label's value ends at 63
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"  # what a Service may be called
@@ -181,9 +181,11 @@ class OrderBookGroup(Model):
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any], *, strict: bool = False) -> Self:
-        """Read what the API server sent. Fields that another version of the CRD knew are left aside, unless ``strict``.
+        """Read what the API server sent. Raises ResourceError.
 
-        Raises ResourceError.
+        Unless ``strict``, fields that another version of the CRD knew are left aside, and so is what another version of
+        the operator said in the status. A spec that can't be read stops everything but its deletion: for that only
+        ``storage`` counts, and where that can't be read volumes are retained.
         """
         metadata = raw.get("metadata") or {}
         who = f"{KIND} {metadata.get('namespace', '(no namespace)')}/{metadata.get('name', '(no name)')}"
@@ -193,9 +195,33 @@ class OrderBookGroup(Model):
         parts = {part: raw[part] for part in ("spec", "status") if raw.get(part) is not None}
         try:
             read = Metadata.model_validate(metadata, extra="ignore")
+            if not strict:
+                parts["status"] = _status_that_is_understood(parts.get("status"))
+                if read.deletion_timestamp is not None:
+                    parts["spec"] = _spec_for_teardown(parts.get("spec"))
             return cls.model_validate({"metadata": read, **parts}, extra="forbid" if strict else "ignore")
         except ValidationError as error:
             raise ResourceError(f"{who}: " + "; ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def _status_that_is_understood(status: Any) -> Status:
+    try:
+        return Status.model_validate(status or {}, extra="ignore")
+    except ValidationError as error:
+        strange = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+        known = status.items() if isinstance(status, Mapping) else ()
+        rest = {name: value for name, value in known if name not in strange}
+        return _status_that_is_understood(rest) if strange and len(rest) < len(known) else Status()
+
+
+def _spec_for_teardown(spec: Any) -> Spec:
+    try:
+        return Spec.model_validate(spec, extra="ignore")
+    except ValidationError:
+        try:
+            return Spec(storage=Storage.model_validate(spec["storage"], extra="ignore"))
+        except (ValidationError, KeyError, TypeError):
+            return Spec()
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:

@@ -109,6 +109,31 @@ def test_what_another_version_of_the_crd_left_in_an_object_is_put_aside() -> Non
         OrderBookGroup.from_object(raw, strict=True)
 
 
+def test_what_another_version_of_the_operator_said_stops_nothing() -> None:
+    said = {"phase": "Splendid", "term": 7, "conditions": [{"type": "Radiant"}], "members": "many", "leader": "eth-1"}
+    read = OrderBookGroup.from_object(group(status=said))
+    assert read.status == Status(term=7, leader="eth-1")
+    assert OrderBookGroup.from_object({**group(), "status": "fine"}).status == Status()
+    with pytest.raises(ResourceError, match=r"status\.phase = 'Splendid'"):
+        OrderBookGroup.from_object(group(status=said), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "retention"),
+    [
+        ({**LEGAL, "replicas": 4, "storage": {"retention": "Delete"}}, "Delete"),
+        ({**LEGAL, "replicas": 4, "storage": {"retention": "Perhaps"}}, "Retain"),
+        ({**LEGAL, "replicas": "many"}, "Retain"),
+        ("three replicas", "Retain"),
+        (None, "Retain"),
+    ],
+)
+def test_a_spec_that_can_not_be_read_holds_up_no_deletion(spec: Any, retention: str) -> None:
+    raw = group(deletionTimestamp="2026-01-02T00:00:00Z")
+    read = OrderBookGroup.from_object({**raw, "spec": spec})
+    assert read.is_being_deleted and read.spec.storage.retention == retention
+
+
 def test_metadata_is_read_as_the_api_server_writes_it() -> None:
     read = OrderBookGroup.from_object(
         group(
@@ -138,7 +163,6 @@ def test_metadata_is_read_as_the_api_server_writes_it() -> None:
         ({**group(), "spec": None}, "trading/eth: spec is missing"),
         (group("three replicas"), "trading/eth: spec = 'three replicas'"),
         (group({**LEGAL, "replicas": "3 of them"}), "trading/eth: spec.replicas = '3 of them'"),
-        (group(status={"phase": "Splendid"}), "trading/eth: status.phase = 'Splendid'"),
     ],
 )
 def test_what_is_no_group_is_refused_by_name(raw: dict[str, Any], says: str) -> None:
