@@ -9,11 +9,12 @@ import pytest_asyncio
 
 from cluster.cluster_nodes import kill_processes, local_cluster
 from cluster.figures import Figures
-from cluster.group_under_test import APART, GroupUnderTest, is_up
+from cluster.group_under_test import APART, GroupUnderTest, is_up, message, reason
 from cluster.operator_release import OperatorRelease
 from cluster.soak import under_load
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(1200)]
+DOWN = ("MembersDown", "MemberPinned")  # the latter where volumes belong to a node of the cluster
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -57,13 +58,18 @@ async def test_the_leaders_node_loses_power(group: GroupUnderTest, operator: Ope
     place = await operator.node()
     await _lead_elsewhere(group, place)
     leader = await group.leader()
-    victim = (await group.pods())[leader].spec.node_name
+    pods = await group.pods()
+    victim = pods[leader].spec.node_name
+    assert [name for name, pod in pods.items() if pod.spec.node_name == victim] == [leader], "a minority is lost"
     members = _ids(await group.status())
     async with under_load(group, figures, "the leader's node crashes", node=place) as soak:
         await machines.crash(victim)
         try:
             await soak.flows()
-            await group.until("has another leader", lambda resource: resource["status"]["leader"] not in (None, leader))
+            resource = await group.until("says who is down", lambda found: reason(found, "Degraded") in DOWN)
+            assert resource["status"]["leader"] not in (None, leader)
+            assert leader in message(resource, "Degraded")
+            await soak.flows()
         finally:
             await machines.boot(victim)
         await group.ready(3)
