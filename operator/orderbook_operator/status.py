@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from orderbook_operator import names
 from orderbook_operator.actions import ApplyObject
-from orderbook_operator.observation import GroupSeen, Manifest, MemberSeen, Observation
+from orderbook_operator.observation import GroupSeen, Manifest, MemberSeen, Observation, PodSeen
 from orderbook_operator.policy.decision import Plan, Reason, Wait
 from orderbook_operator.policy.quorum import down, up
 from orderbook_operator.resource import (
@@ -173,13 +173,13 @@ def _withdrawn(seen: Observation) -> list[Wait]:
 def _broken_pods(seen: Observation) -> list[Wait]:
     """Pods that the kubelet can't start. One that was only just made isn't broken yet."""
     broken = [pod for pod in seen.pods if not pod.running and not pod.terminating and _is_failing(pod.waiting)]
-    return [
-        Wait(
-            Reason.POD_NOT_STARTING,
-            f"{pod.name} doesn't start: {pod.waiting}" + (f" ({pod.image})" if pod.image else ""),
-        )
-        for pod in broken
-    ]
+    return [Wait(Reason.POD_NOT_STARTING, _why_it_waits(pod)) for pod in broken]
+
+
+def _why_it_waits(pod: PodSeen) -> str:
+    if pod.waiting == "Unschedulable":
+        return f"{pod.name} doesn't start: no node of the cluster takes it now (kubectl describe pod {pod.name})"
+    return f"{pod.name} doesn't start: {pod.waiting}" + (f" ({pod.image})" if pod.image else "")
 
 
 def _down(seen: Observation) -> list[tuple[str, bool]]:

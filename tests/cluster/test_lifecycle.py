@@ -14,9 +14,10 @@ import pytest_asyncio
 from cluster.api import SECONDS
 from cluster.client_pod import ClientPod, idle_client, minted, service_url
 from cluster.cluster_nodes import zones
+from cluster.commands import run
 from cluster.figures import Figures
 from cluster.group_under_test import GroupUnderTest, condition, is_up
-from cluster.operator_release import OperatorRelease
+from cluster.operator_release import RELEASE, OperatorRelease
 from cluster.port_forward import port_forward
 from orderbook.book import Fill, Order, Side
 from orderbook.client.network import Network
@@ -153,3 +154,9 @@ async def test_a_group_that_is_deleted_takes_all_of_its_own_along(operator: Oper
     kinds = "statefulset,service,poddisruptionbudget,networkpolicy,secret,serviceaccount,pvc,pod"
     left = await group.kubectl("get", kinds, f"--selector={names.GROUP_LABEL}={group.name}", "-o", "name")
     assert [name for name in left.splitlines() if not name.startswith("persistentvolumeclaim/")] == []
+
+
+async def test_the_charts_own_test_matches_an_order_in_a_throw_away_group(operator: OperatorRelease) -> None:
+    said = await run("helm", "test", RELEASE, "--namespace", operator.namespace, "--logs", seconds=400)
+    assert "trial-observer: filled 5 TRY/OUT at 100" in said
+    assert "it is deleted" in said

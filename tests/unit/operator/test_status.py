@@ -154,6 +154,22 @@ def test_conditions(changes, phase, expected):
     assert report.status["phase"] == phase
 
 
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [
+        ("ImagePullBackOff", "eth-1 doesn't start: ImagePullBackOff (r/ob:1)"),
+        (
+            "Unschedulable",
+            "eth-1 doesn't start: no node of the cluster takes it now (kubectl describe pod eth-1)",
+        ),
+    ],
+)
+def test_it_says_why_a_pod_doesnt_start(waiting, said):
+    report = reported(changed(at_rest(), down(1), pod(1, running=False, waiting=waiting, image="r/ob:1")))
+    [degraded] = [one for one in report.status["conditions"] if one["type"] == "Degraded"]
+    assert degraded["message"] == said
+
+
 def test_numbers_and_members_are_those_of_the_leaders_answer():
     seen = changed(
         at_rest(), down(1), new_pod(3), learner(3, 901, caught_up=False), pod(0, image="r:5000/ob:1.2", zone="a")
