@@ -24,7 +24,7 @@ from prometheus_client import disable_created_metrics
 from orderbook.server import logs
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook_operator import act, handlers, names, probes
-from orderbook_operator.cluster import connect
+from orderbook_operator.cluster import GROUP, Cluster, ClusterError, connect
 from orderbook_operator.events import Recorder
 from orderbook_operator.groups import Groups, log_fields
 from orderbook_operator.lease import Lease
@@ -35,6 +35,7 @@ from orderbook_operator.reconcile import Reconciler
 
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 STOP_SECONDS = 3.0
+DEFINITION_SECONDS = 2.0
 WATCHED = (
     ("v1", "pods"),
     ("v1", "services"),
@@ -98,13 +99,13 @@ async def serve(options: Options) -> int:
 
         stop_watching = asyncio.Event()
         tasks = {
-            "watches": asyncio.create_task(_watch(options, groups, watching, stop_watching)),
+            "watches": asyncio.create_task(_watch(options, cluster, groups, watching, stop_watching)),
             "lease": asyncio.create_task(lease.run()),
             "leading": asyncio.create_task(_lead(lease, groups)),
         }
         for task in (*tasks.values(), groups.failure):
             task.add_done_callback(lambda done: _ended(done, failed, end))
-        await _take_signals(watching, end, tasks["watches"])
+        await _take_signals(watching, ended, end, tasks["watches"])
         code = await ended
         await _stop(tasks, groups, stop_watching)
         return code
@@ -131,7 +132,20 @@ async def _lead(lease: Lease, groups: Groups) -> None:
         _logger.warning("the lease is lost: nothing is done until it is held again")
 
 
-async def _watch(options: Options, groups: Groups, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def definition_served(cluster: Cluster, every: float = DEFINITION_SECONDS) -> None:
+    """Return once the API server has OrderBookGroups. kopf looks once, when it starts, and then is blind for ever."""
+    while True:
+        try:
+            if await cluster.serves(GROUP):
+                return
+            _logger.warning("waits for the definition %s.%s: it is not there", names.PLURAL, names.API_GROUP)
+        except ClusterError as error:
+            _logger.warning("waits for the definition %s.%s: %s", names.PLURAL, names.API_GROUP, error)
+        await asyncio.sleep(every)
+
+
+async def _watch(options: Options, cluster: Cluster, groups: Groups, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    await definition_served(cluster)
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = bool(options.namespaces)
@@ -155,11 +169,18 @@ async def _watch(options: Options, groups: Groups, ready: asyncio.Event, stop: a
     )
 
 
-async def _take_signals(watching: asyncio.Event, end: Any, watches: asyncio.Task[None]) -> None:
-    """kopf installs handlers of its own when it starts; ours come after, so that the lease is given back first."""
+async def _take_signals(
+    watching: asyncio.Event, ended: asyncio.Future[int], end: Any, watches: asyncio.Task[None]
+) -> None:
+    """kopf installs handlers of its own when it starts; ours come once more, so that the lease is given back first."""
     opened = asyncio.create_task(watching.wait())
-    await asyncio.wait((opened, watches), return_when=asyncio.FIRST_COMPLETED)
+    _handle_signals(end)
+    await asyncio.wait((opened, watches, ended), return_when=asyncio.FIRST_COMPLETED)
     opened.cancel()
+    _handle_signals(end)
+
+
+def _handle_signals(end: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end, 0)
 

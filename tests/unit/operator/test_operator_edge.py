@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, get_args
 
@@ -24,6 +25,22 @@ from unit.operator.api_server import ApiServer, Faults
 
 ETH, BTC = ("trading", "eth"), ("trading", "btc")
 ABOUT = About("trading", "eth", "uid-eth")
+
+
+# --- start ------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_operator_that_is_there_before_the_definition_waits_for_it() -> None:
+    async with api_server.running() as server, api_server.client(server, "operator") as cluster:
+        server.fail("", Faults(refused=503))
+        waiting = asyncio.create_task(process.definition_served(cluster, 0.001))
+        await api_server.until(lambda: len(server.requests) > 2, "asked again after a failure")
+        server.fail("", Faults())
+        asked = len(server.requests)
+        await api_server.until(lambda: len(server.requests) > asked + 2, "asked again while it is not there")
+        assert not waiting.done()
+        server.objects["/apis/orderbook.dev/v1alpha1"] = {"resources": [{"name": names.PLURAL}]}
+        await asyncio.wait_for(waiting, 60)
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
