@@ -175,9 +175,11 @@ class Observer:
         """
         resource = OrderBookGroup.from_object(raw)
         monitored = await self._surroundings.has_service_monitors()
-        (objects, foreign), (pods, claims, revisions), secrets = await asyncio.gather(
-            self._objects(resource, monitored=monitored), self._parts(resource), self._secrets(resource)
+        (objects, foreign), secrets = await asyncio.gather(
+            self._objects(resource, monitored=monitored), self._secrets(resource)
         )
+        # After the StatefulSet: once its controller is seen to be done with a spec, no pod of an earlier one comes.
+        pods, claims, revisions = await self._parts(resource)
         machines = await self._surroundings.nodes(_machines(pods, claims))
         stateful_set = objects.get(STATEFUL_SET.key(names.stateful_set(resource.name)))
         if stateful_set is not None and not is_owned(stateful_set, resource.metadata.uid):

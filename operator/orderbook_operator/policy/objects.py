@@ -24,10 +24,14 @@ from orderbook_operator.seen import is_owned, uid_of
 def names_taken(seen: Observation) -> Plan:
     result = NOTHING
     for key in seen.foreign:
-        sentence = (
-            f"{key.kind} {key.name} is not this group's: delete or rename it, or make the group under another name"
-        )
-        result += wait(Reason.NAME_TAKEN, sentence)
+        advice = "delete or rename it, or make the group under another name"
+        if (
+            key.kind == "Secret"
+        ):  # what only lost its labels must not be deleted by our advice: it may be the group's key
+            labels = " ".join(f"{label}={value}" for label, value in sorted(names.labels(seen.name).items()))
+            where = f"-n {seen.resource.namespace}"
+            advice = f"if it only lost its labels, kubectl label secret {key.name} {where} {labels}; else {advice}"
+        result += wait(Reason.NAME_TAKEN, f"{key.kind} {key.name} is not this group's: {advice}")
     return result
 
 

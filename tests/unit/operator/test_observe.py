@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from orderbook.server.runtime import AsyncioRuntime
 from orderbook_operator import names
-from orderbook_operator.cluster import Cluster, Unreachable
+from orderbook_operator.cluster import STATEFUL_SET, Cluster, Kind, Unreachable
 from orderbook_operator.nodes import open_nodes
 from orderbook_operator.observation import Member, ObjectKey, SecretSeen
 from orderbook_operator.observe import KNOWN_SECONDS, Observer, Surroundings
@@ -117,6 +117,26 @@ async def observer(cluster: Cluster, parts: AsyncExitStack) -> Observer:
 
 
 # --- objects ----------------------------------------------------------------------------------------------------------
+
+
+async def test_pods_are_listed_after_the_stateful_set_was_read(
+    world: World, cluster: Cluster, observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recovery counts on it: that the others' pods are gone is seen after their StatefulSet wants them no more."""
+    answered: list[str] = []
+    select = cluster.select
+
+    async def slowly(kind: Kind, *where: Any) -> Any:
+        begun, found = len(answered), await select(kind, *where)
+        if kind is STATEFUL_SET:
+            await api_server.until(lambda: len(world.server.requests) > 5)  # whatever else is asked at once
+        answered.append(f"{kind.plural} after {answered[:begun]}")
+        return found
+
+    monkeypatch.setattr(cluster, "select", slowly)
+    await observer.look(raw_group())
+    (pods,) = [one for one in answered if one.startswith("pods")]
+    assert "statefulsets" in pods
 
 
 async def test_an_empty_namespace_is_seen_as_such(observer: Observer) -> None:

@@ -369,6 +369,13 @@ def test_what_is_missing_is_made_and_what_is_not_ours_left_alone():
     assert (result.actions, [wait.reason for wait in result.waits]) == ((), [Reason.NAME_TAKEN])
 
 
+def test_nobody_is_told_to_delete_a_secret_that_only_lost_its_labels():
+    taken = replace(at_rest(), identity=None, foreign=(ObjectKey("v1", "Secret", "eth-identity"),))
+    (first, *_) = planned(taken).waits
+    assert first.reason is Reason.NAME_TAKEN
+    assert "kubectl label secret eth-identity -n trading app.kubernetes.io/instance=eth" in first.message
+
+
 def test_a_foreign_stateful_set_stops_pods_and_members():
     seen = at_rest()
     key = seen.stateful_set_key
