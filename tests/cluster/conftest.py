@@ -48,9 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what its operator and groups looked like."""
     report = yield
-    operator = getattr(item, "funcargs", {}).get("operator")
-    if report.failed and isinstance(operator, OperatorRelease):
-        report.sections.append((f"namespace {operator.namespace}", evidence(operator.namespace)))
+    for operator in getattr(item, "funcargs", {}).values():
+        if report.failed and isinstance(operator, OperatorRelease):
+            report.sections.append((f"namespace {operator.namespace}", evidence(operator.namespace)))
     return report
 
 
