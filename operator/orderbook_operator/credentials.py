@@ -168,7 +168,7 @@ def read_authority(secret: SecretSeen) -> Authority:
     if not authorities or all(key.retired is not None for key in token_keys):
         raise _unreadable("it has no ca.<created>.crt, or no token.<created>.key that may sign")
     if not rotated[_ROTATED_AT].isdecimal():
-        raise _unreadable(f"{_ROTATED_AT} is a number of seconds, not {rotated[_ROTATED_AT]!r}")
+        raise _unreadable(f"{_ROTATED_AT} holds no number of seconds")  # what it holds may be a key, by mistake
     return Authority(
         tuple(sorted(authorities)),
         tuple(sorted(token_keys, key=lambda key: key.created)),
@@ -205,8 +205,9 @@ def _unreadable(what: str) -> UnreadableSecret:
 def loaded_by(seen: Observation) -> Mapping[str, CredentialsSeen]:
     """What each pod that there is, or is to be, has loaded; of those that don't answer, nothing."""
     expected = {pod.name for pod in seen.pods}
-    if seen.stateful_set is not None:
-        expected |= {names.pod(seen.name, ordinal) for ordinal in range(seen.stateful_set.replicas)}
+    if (live := seen.stateful_set) is not None:
+        ordinals = range(live.first, live.first + live.replicas)
+        expected |= {names.pod(seen.name, ordinal) for ordinal in ordinals}
     nothing = CredentialsSeen()
     return {name: seen.nodes[name].credentials if name in seen.nodes else nothing for name in sorted(expected)}
 

@@ -379,7 +379,7 @@ def test_a_lost_authority_voids_tokens_and_replaces_certificates_without_a_break
         ("token.{token}.key", None, r"no token\.<created>\.key that may sign"),
         ("token.{token}.retired", b"yesterday", "seconds since the epoch"),
         ("token.new.key", b"x", "seconds since the epoch"),
-        ("rotated-at", b"soon", "rotated-at is a number of seconds, not 'soon'"),
+        ("rotated-at", b"soon", "rotated-at holds no number of seconds"),
     ],
 )
 def test_an_authority_that_cannot_be_read_is_refused_by_name(
@@ -405,3 +405,9 @@ def test_a_pod_that_does_not_answer_or_is_not_there_yet_has_loaded_nothing() -> 
     )
     nothing = CredentialsSeen()
     assert credentials.loaded_by(seen) == {"eth-0": known, "eth-1": nothing, "eth-2": nothing, "eth-4": nothing}
+
+
+def test_while_a_recovery_narrows_the_group_only_the_survivor_is_to_be() -> None:
+    live = StatefulSetSeen("uid", 1, "template", "eth-1", True, first=2)
+    seen = Observation(0.0, group(), "image", stateful_set=live)
+    assert list(credentials.loaded_by(seen)) == ["eth-2"]
