@@ -129,7 +129,11 @@ class Reconciler:
         for action in planned.actions:
             if not self._may_act():
                 return Passed(PassResult.STOPPED, None, sight)
-            result = await self._actor.act(action, sight)
+            try:
+                result = await self._actor.act(action, sight)
+            except ClusterError:
+                await self._report_before_the_end(sight, Plan(tuple(done), planned.waits))
+                raise
             self._tell(key, action, result)
             if result.outcome is Outcome.DONE:
                 done.append(action)
@@ -153,6 +157,15 @@ class Reconciler:
             _logger.info("done", extra={"fields": fields})
         else:
             _logger.warning("not done: %s", result.message, extra={"fields": fields})
+
+    async def _report_before_the_end(self, sight: Sight, planned: Plan) -> None:
+        """What was done before the API server gave no answer, if it takes that much; the next look would not know."""
+        if not planned.actions:
+            return
+        try:
+            await self._report(sight, planned, None)
+        except ClusterError as error:
+            _logger.warning("what was done can't be told on the group: %s", error)
 
     async def _report(self, sight: Sight, planned: Plan, failed: tuple[Action, Result] | None) -> bool:
         """Status and Events; neither once the lease is lost. Whether the status says that all is well."""

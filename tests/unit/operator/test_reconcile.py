@@ -225,6 +225,23 @@ async def test_an_api_server_that_is_out_of_reach_ends_the_pass(
     assert not told.done
 
 
+async def test_what_was_done_is_told_though_the_next_request_got_no_answer(
+    server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
+) -> None:
+    planned.append(Plan((FIRST, SECOND)))
+    told.results = [DONE, Unreachable("evict", "no answer")]
+    with pytest.raises(Unreachable, match="evict"):
+        await passes.full(KEY)
+    assert told.done == [FIRST]
+    assert "PodDeleted" in {reason for reason, _ in events(server)}
+    planned.append(Plan((FIRST, SECOND)))
+    told.results = [DONE, Unreachable("evict", "no answer")]
+    sight = await told.look(server.objects[PATH])
+    server.fail("", Faults(refused=503))  # nothing can be told; what went wrong first stays what the pass ends with
+    with pytest.raises(Unreachable, match="evict"):
+        await passes._carry_out(KEY, sight)
+
+
 async def test_a_status_is_written_once_and_again_only_when_it_changed(
     server: ApiServer, passes: Reconciler, told: Told, planned: list[Plan]
 ) -> None:
