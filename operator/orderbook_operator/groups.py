@@ -49,6 +49,10 @@ class Passes(Protocol):
 
     async def unreadable(self, key: Key, problem: str) -> None: ...
 
+    def expect(self, key: Key) -> None: ...
+
+    def ended(self, key: Key) -> None: ...
+
     def forget(self, key: Key, sight: Sight | None) -> None: ...
 
 
@@ -99,6 +103,7 @@ class Groups:
     def _begin(self, key: Key) -> None:
         if not self._tasks:
             self.ended_at = self._clock()
+        self._passes.expect(key)
         task = asyncio.create_task(self._run(key), name="/".join(key))
         self._tasks[key] = task
         task.add_done_callback(lambda ended: self._ended(key, ended))
@@ -123,6 +128,7 @@ class Groups:
             full = sight is None or schedule.needs_full(now, woken=woken)
             async with self._at_once:
                 passed = await self._pass(key, None if full else sight)
+            self._passes.ended(key)
             sight = passed.sight or sight
             if passed.result is PassResult.GONE and not self._woken[key].is_set():
                 self._passes.forget(key, sight)

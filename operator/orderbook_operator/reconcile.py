@@ -45,13 +45,26 @@ class Passed:
 
 
 class Upgrades:
-    """Which group may roll for a new rendering of the operator: one at a time."""
+    """Which group may roll for a new rendering of the operator: one at a time.
+
+    An operator that has just begun doesn't know who rolls; so nobody may begin while another group that it has heard of
+    wasn't looked at yet.
+    """
 
     def __init__(self) -> None:
         self._rolling: Key | None = None
+        self._unknown: set[Key] = set()
 
     def may(self, group: Key) -> bool:
-        return self._rolling in (None, group)
+        return self._rolling in (None, group) and self._unknown <= {group}
+
+    def expect(self, group: Key) -> None:
+        """It was heard of, and is to be looked at."""
+        self._unknown.add(group)
+
+    def looked_at(self, group: Key) -> None:
+        """A look ended, well or not: one that always fails holds up nobody."""
+        self._unknown.discard(group)
 
     def note(self, group: Key, *, rolling: bool) -> None:
         if rolling and self._rolling is None:
@@ -108,6 +121,14 @@ class Reconciler:
             return
         if raw is not None and self._may_act():
             await self._recorder.record(About(*key, uid_of(raw)), "Warning", "Unreadable", problem)
+
+    def expect(self, key: Key) -> None:
+        """A task for this group begins."""
+        self._upgrades.expect(key)
+
+    def ended(self, key: Key) -> None:
+        """A pass over this group ended, in whatever way."""
+        self._upgrades.looked_at(key)
 
     def forget(self, key: Key, sight: Sight | None) -> None:
         """The group is gone."""

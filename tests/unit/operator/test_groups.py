@@ -39,6 +39,8 @@ class Told:
         self.gate: asyncio.Event | None = None
         self.said: list[tuple[Key, str]] = []
         self.forgotten: list[Key] = []
+        self.heard_of: list[Key] = []
+        self.looked_at: list[Key] = []
 
     async def full(self, key: Key) -> Passed:
         return await self._pass(key, "full")
@@ -49,6 +51,12 @@ class Told:
 
     async def unreadable(self, key: Key, problem: str) -> None:
         self.said.append((key, problem))
+
+    def expect(self, key: Key) -> None:
+        self.heard_of.append(key)
+
+    def ended(self, key: Key) -> None:
+        self.looked_at.append(key)
 
     def forget(self, key: Key, sight: Sight | None) -> None:
         self.forgotten.append(key)
@@ -169,6 +177,16 @@ async def test_a_pass_that_hangs_is_cut_off(
     groups.wake(*ETH)
     await until(lambda: len(told.made) >= 2)
     told.gate.set()
+
+
+async def test_a_group_is_heard_of_at_once_and_looked_at_when_its_first_pass_ended(groups: Groups, told: Told) -> None:
+    told.gate = asyncio.Event()
+    told.ends[BTC] = [Unreachable("get", "no answer")]
+    for key in (ETH, BTC):
+        groups.wake(*key)
+    assert (told.heard_of, told.looked_at) == ([ETH, BTC], [])
+    told.gate.set()
+    await until(lambda: {ETH, BTC} <= set(told.looked_at), "also one whose look failed")
 
 
 async def test_a_group_that_is_gone_ends_its_task(groups: Groups, told: Told) -> None:

@@ -351,6 +351,19 @@ def test_one_group_rolls_for_an_upgrade_of_the_operator() -> None:
     assert upgrades.may(other)
 
 
+def test_nobody_begins_while_another_group_was_not_looked_at_yet() -> None:
+    """The operator was started anew, in the middle of a roll."""
+    upgrades, other = Upgrades(), (NAMESPACE, "btc")
+    for key in (KEY, other):
+        upgrades.expect(key)
+    assert not upgrades.may(other)
+    upgrades.note(KEY, rolling=True)
+    for key in (KEY, other):
+        upgrades.looked_at(key)
+    assert upgrades.may(KEY)
+    assert not upgrades.may(other)
+
+
 async def test_who_rolls_is_told_by_pods_of_another_template_and_by_the_plan(
     passes: Reconciler, told: Told, planned: list[Plan]
 ) -> None:
