@@ -23,6 +23,8 @@ AGAIN_FIRST_SECONDS = 0.1
 AGAIN_MOST_SECONDS = 2.0
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:([0-9]+) -> ([0-9]+)")
 
+_ALL_IS_WELL = ("Forwarding from", "Handling connection")  # the first also of other addresses than ours
+
 
 class PortForward:
     """Of one pod: the ports ``ports`` of it, each at a port of this machine's loopback."""
@@ -105,7 +107,7 @@ class PortForward:
             self._local[int(found[2])] = int(found[1])
             if all(self._local.values()):
                 self._settled.set()
-        elif line and not line.startswith("Handling connection"):
+        elif line and not line.startswith(_ALL_IS_WELL):
             self.problem = line
 
 
