@@ -138,5 +138,6 @@ def idle_client(group: GroupUnderTest, node: str = "") -> ClientPod:
 
 
 def lines(log: str) -> list[dict[str, Any]]:
-    """The JSON documents of a log, one a line."""
-    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    """The JSON documents of a log, one a line. What has no end of line yet is still being written."""
+    whole = log[: log.rfind("\n") + 1]
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
