@@ -93,6 +93,19 @@ async def test_what_was_deleted_comes_back(group: GroupUnderTest, kind: str, of:
     assert await group.uids() == pods
 
 
+async def test_a_member_comes_back_though_the_credentials_were_deleted(group: GroupUnderTest) -> None:
+    """Nobody may watch Secrets. Its pod can't start without them, which the operator sees."""
+    await group.ready(3)
+    name, uid = next(iter(sorted((await group.uids()).items())))
+    before = await group.secret(names.credentials_secret(group.name))
+    await group.kubectl("delete", "secret", names.credentials_secret(group.name))
+    await group.delete_pod(name)
+    await group.replaced(name, uid)
+    await group.ready(3)
+    after = await group.secret(names.credentials_secret(group.name))
+    assert after[names.TRUST] == before[names.TRUST], "clients trust whom they trusted"
+
+
 async def test_a_deleted_stateful_set_comes_back_with_the_members_and_their_data(group: GroupUnderTest) -> None:
     await group.ready(3)
     members, claims = await _ids(group), set(await group.claims())
