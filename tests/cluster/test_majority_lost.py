@@ -122,6 +122,37 @@ async def test_the_word_left_in_place_does_nothing_twice(group: GroupUnderTest, 
     assert [told.count for told in await events(group, "Recovered")] == [1]
 
 
+@pytest.mark.long
+async def test_a_majority_without_its_volumes_comes_back_as_empty_members_of_the_new_life(
+    group: GroupUnderTest, trader: ClientPod
+) -> None:
+    """Their pods run, and wait: empty members know that a group was here, and never begin another one."""
+    await group.ready(3)
+    await _all_have_the_same(group, trader)
+    before = await group.status()
+    survivor, *lost = sorted(ids(before))
+    uids = await group.uids()
+    await group.kubectl("delete", "pvc", *(f"data-{name}" for name in lost), "--wait=false")
+    for name in lost:
+        await group.delete_pod(name)
+
+    async def new_ones_run() -> bool:
+        pods = await group.pods()
+        return all(
+            name in pods and pods[name].metadata.uid != uids[name] and pods[name].status.phase == "Running"
+            for name in lost
+        )
+
+    await eventually(new_ones_run, "new pods run in place of those that were lost", LONG, 0.5)
+    alone = await group.until("has no leader", lambda resource: condition(resource, "Quorate") == "False")
+    assert alone["status"]["incarnation"] == before["incarnation"]
+    await _give_word(group, _word(before, survivor))
+    await group.until("is in another life", lambda resource: resource["status"]["incarnation"] != before["incarnation"])
+    after = (await group.ready(3))["status"]
+    assert ids(after)[survivor] not in ids(before).values(), "of a new life the survivor is a new member, too"
+    assert str(ORDER) in await trader.run("orderbook", "orders", "--id", str(ORDER))
+
+
 def _word(status: dict[str, Any], survivor: str) -> str:
     return f"{survivor}/{ids(status)[survivor]}@{status['incarnation']}"
 
