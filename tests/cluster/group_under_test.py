@@ -18,10 +18,6 @@ from cluster.operator_release import TEST_RUN, OperatorRelease
 from orderbook_operator import names
 from orderbook_operator.policy.quorum import quorum
 
-# No two members on one node of the cluster: for tests that take a node away. By default that is a preference only.
-APART = {
-    "topologySpread": [{"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]
-}
 LONG = 600.0  # seconds that a test waits for what takes a group up to a minute
 PAIRS = [{"base": "ETH", "quote": "USDC", "tickSize": "0.01", "lotSize": "0.001"}]
 LOOK_SECONDS = 0.2
@@ -219,6 +215,13 @@ def is_up(pod: client.V1Pod) -> bool:
     conditions = pod.status.conditions or ()
     ready = any(one.type == "Ready" and one.status == "True" for one in conditions)
     return ready and pod.metadata.deletion_timestamp is None
+
+
+def apart(group: str) -> dict[str, Any]:
+    """Scheduling by which no two members are ever on one node of the cluster, for tests that take a node away: by
+    default that is a preference only, and a spread counts only the nodes that there are."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {names.GROUP_LABEL: group}}}
+    return {"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from kubernetes.aio.client import V1Pod
 
 from cluster.cluster_nodes import drained, zones
 from cluster.figures import Figures
-from cluster.group_under_test import APART, GroupUnderTest, quorum_watched
+from cluster.group_under_test import GroupUnderTest, apart, quorum_watched
 from cluster.operator_release import TEST_RUN, OperatorRelease
 from cluster.soak import under_load
 from orderbook_operator.names import TEMPLATE
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def group(operator: OperatorRelease) -> AsyncIterator[GroupUnderTest]:
     made = GroupUnderTest(operator, "drained")
-    await made.create(replicas=3, scheduling=APART)
+    await made.create(replicas=3, scheduling=apart(made.name))
     await made.ready(3)
     yield made
     await made.delete()

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from cluster.cluster_nodes import kill_processes, local_cluster
 from cluster.figures import Figures
-from cluster.group_under_test import APART, GroupUnderTest, is_up, message, reason
+from cluster.group_under_test import GroupUnderTest, apart, is_up, message, reason
 from cluster.operator_release import OperatorRelease
 from cluster.soak import under_load
 
@@ -20,7 +20,7 @@ DOWN = ("MembersDown", "MemberPinned")  # the latter where volumes belong to a n
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def group(operator: OperatorRelease) -> AsyncIterator[GroupUnderTest]:
     made = GroupUnderTest(operator, "mortal")
-    await made.create(replicas=3, scheduling=APART)
+    await made.create(replicas=3, scheduling=apart(made.name))
     await made.ready(3)
     yield made
     await made.delete()
