@@ -101,6 +101,9 @@ class FaultyChannel:
             return False
         return self._network.carry(self.name, peer, connection, whole)
 
+    def flush(self) -> None:
+        """What is sent leaves by itself."""
+
     def peers(self) -> tuple[str, ...]:
         return () if self._closed else tuple(sorted(self._connections))
 

@@ -312,10 +312,11 @@ class Replica:
         self._on_failure(error)
 
     def _handle(self, ready: Ready) -> None:
-        if ready.hard_state is not None or ready.entries:
-            self._write(ready)
         if ready.messages:
             self._send_messages(ready.messages)
+            self._channel.flush()
+        if ready.hard_state is not None or ready.entries:
+            self._write(ready)
         if ready.committed:
             self._committed.extend(ready.committed)
         for read in ready.read_states:

@@ -34,6 +34,10 @@ class Channel(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """The owner's turn is over: what is queued may leave now. Without it, it leaves soon."""
+        ...
+
     def peers(self) -> tuple[str, ...]:
         """The peers that are connected and proven, sorted."""
         ...

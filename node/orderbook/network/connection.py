@@ -1,7 +1,8 @@
 """One WebSocket to a peer: records in and out, a bounded queue, a reason for its end.
 
 One task writes. Whatever is queued when it comes to write leaves in one message (up to ``GATHER_BYTES``), so a lone
-frame leaves in the next turn of the loop, and under load a message, a system call and a wake-up are shared by many.
+frame leaves in the next turn of the loop, and under load a message, a system call and a wake-up are shared by many. An
+owner that knows that its turn is over has a little leave in the same turn (``flush``).
 
 The queue is bounded in bytes; what was handed to the socket and not yet taken counts. A frame that finds it full is
 dropped (``send`` says so); a control message that does ends the connection: the peer doesn't read.
@@ -21,7 +22,7 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 from orderbook.network.framing import CONTROL, GATHER_BYTES, HEADER_BYTES, MAX_FRAME_BYTES, pack_header
 from orderbook.network.handshake import ControlKind, Reason, pack_control
 from orderbook.network.options import NetworkOptions
-from orderbook.network.sockets import PeerSocket
+from orderbook.network.sockets import SMALL_BYTES, PeerSocket, write_now
 from orderbook.runtime import Runtime, Timer
 
 _QUIET = (Reason.LOST, Reason.SILENT, Reason.NOT_READING)  # nobody listens any more
@@ -64,6 +65,16 @@ class Connection:
         self._queue.append((total, parts))
         self._wake()
         return True
+
+    def flush(self) -> None:
+        """Write what is queued at once, without the writer's turn, if it is small and all before it was taken."""
+        if self._idle is None or not self._queue or self.queued_bytes > SMALL_BYTES or self.reason is not None:
+            return
+        message, size = self._gather()
+        if write_now(self._socket, self._socket.transport, message):
+            self.queued_bytes -= size
+        else:
+            self._queue.appendleft((size, (message,)))
 
     def send_urgent(self, kind: ControlKind) -> None:
         """Signs of life go before all that is queued: on a slow path they would come too late behind it."""

@@ -46,6 +46,10 @@ class MemberChannel:
         statistics.bytes_out += len(frame) if isinstance(frame, bytes) else sum(map(len, frame))
         return True
 
+    def flush(self) -> None:
+        for link in self._links.values():
+            link.connection.flush()
+
     def peers(self) -> tuple[str, ...]:
         return self._peers
 

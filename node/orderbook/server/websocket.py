@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, web
 
+from orderbook.network.sockets import write_now
 from orderbook.wire.roles import Role
 
 MAX_QUEUED_BYTES = 32 << 20
@@ -50,6 +51,7 @@ class WebSocketConnection:
         self._text = text
         self._queue: deque[bytes] = deque()
         self._wake = asyncio.Event()
+        self._idle = False  # ``write`` waits for something to do
         self._reason: str | None = None
         self._cutting: asyncio.TimerHandle | None = None
 
@@ -60,6 +62,9 @@ class WebSocketConnection:
             self._queue.clear()
             self.close("slow_consumer")
             return False
+        idle = self._idle and not self._queue and not self._text
+        if idle and write_now(self._socket, self._request.transport, data):
+            return True
         self.queued_bytes += len(data)
         self._queue.append(data)
         self._wake.set()
@@ -96,7 +101,9 @@ class WebSocketConnection:
                 if self._reason is not None:
                     break
                 self._wake.clear()
+                self._idle = True
                 await self._wake.wait()
+                self._idle = False
         code = _CODES.get(self._reason or "", WSCloseCode.POLICY_VIOLATION)
         with suppress(ConnectionError):
             await self._socket.close(code=code, message=(self._reason or "").encode()[:120])

@@ -55,6 +55,9 @@ class Process:
         incarnation, first = self.directory["group"]
         return View(self.member, self.world.initial_size, incarnation, first, (self.member,))
 
+    def flush(self) -> None:
+        """What is sent leaves by itself."""
+
     def peers(self) -> tuple[str, ...]:
         return tuple(sorted(self.connected))
 

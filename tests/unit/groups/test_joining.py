@@ -62,6 +62,9 @@ class Wire:
         self.connected = list(peers)
         self.sent = []
 
+    def flush(self):
+        """What is sent leaves by itself."""
+
     def peers(self):
         return tuple(self.connected)
 

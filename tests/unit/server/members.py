@@ -50,6 +50,9 @@ class LocalChannel:
         asyncio.get_running_loop().call_soon(lambda: other.on_frame(self._name, data))
         return True
 
+    def flush(self) -> None:
+        """What is sent leaves by itself."""
+
     def peers(self) -> tuple[str, ...]:
         return tuple(sorted(name for name in self._net if name != self._name)) if self._name in self._net else ()
 
