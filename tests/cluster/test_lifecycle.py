@@ -23,6 +23,17 @@ from orderbook.book import Fill, Order, Side
 from orderbook.client.network import Network
 from orderbook_operator import names
 
+# Members ask for each other before all have an address: DNS denies such a name until that answer has expired.
+RESOLVE = """
+import json, socket, sys, time
+while True:
+    try:
+        print(json.dumps([socket.gethostbyname(name) for name in sys.argv[1:]]))
+        break
+    except socket.gaierror:
+        time.sleep(0.2)
+"""
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 module_loop = {"scope": "module", "loop_scope": "session"}
 
@@ -98,10 +109,9 @@ async def test_the_members_are_spread_over_the_zones(group: GroupUnderTest) -> N
 
 
 async def test_the_headless_service_names_each_member(group: GroupUnderTest, trader: ClientPod) -> None:
-    script = "import json, socket, sys; print(json.dumps([socket.gethostbyname(name) for name in sys.argv[1:]]))"
     service = names.service_host(names.peer_service(group.name), group.namespace)
     pods = await group.pods()
-    said = await trader.run("python3", "-c", script, *(f"{name}.{service}" for name in pods))
+    said = await trader.run("python3", "-c", RESOLVE, *(f"{name}.{service}" for name in pods))
     assert json.loads(said) == [pod.status.pod_ip for pod in pods.values()]
 
 
