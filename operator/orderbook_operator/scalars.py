@@ -7,6 +7,7 @@ its own rule in both forms: the pure check here, and the CEL rule of the CRD tha
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from typing import Any, Self
 
@@ -85,20 +86,20 @@ class Increment(str):
         return cls(value)
 
 
-class _Scalar:
+class _Scalar(ABC):
     """The schema of a scalar, as an annotation: how it is read, its OpenAPI form, and its rule with the sentence."""
 
     def __init__(self, message: str) -> None:
         self.message = message
 
-    def document(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def document(self) -> dict[str, Any]: ...
 
-    def cel(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def cel(self) -> str: ...
 
-    def read(self, value: Any) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, value: Any) -> str: ...
 
     def _validate(self, value: Any) -> str:
         try:
